@@ -1,1 +1,16 @@
-"""gatewise.training"""
+"""Training: one fit loop for every task, and files that survive a kill."""
+
+from gatewise.training import storage
+from gatewise.training.outcome import DivergedError, EpochRecord, FitInterrupted, FitResult
+from gatewise.training.settings import FitSettings
+from gatewise.training.task import FitTask
+
+__all__ = [
+    "DivergedError",
+    "EpochRecord",
+    "FitInterrupted",
+    "FitResult",
+    "FitSettings",
+    "FitTask",
+    "storage",
+]
