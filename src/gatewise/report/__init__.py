@@ -1,1 +1,9 @@
-"""gatewise.report"""
+"""Score tables and pictures as one HTML page that works offline.
+
+It takes arrays, names and numbers, and knows no estimator, frame or tensor.
+"""
+
+from gatewise.report import figures
+from gatewise.report.page import Report
+
+__all__ = ["Report", "figures"]
