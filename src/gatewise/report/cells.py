@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-MISSING = "–"
+MISSING = "\N{EN DASH}"
 SIGNIFICANT = 4
 
 
@@ -21,7 +21,9 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def format_value(value: object, decimals: int | None = None) -> str:
+def format_value(
+    value: object, decimals: int | None = None, *, significant: int = SIGNIFICANT
+) -> str:
     """Return one value as text: numbers grouped and short, None and NaN as a dash."""
     value = plain(value)
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -33,7 +35,7 @@ def format_value(value: object, decimals: int | None = None) -> str:
     if isinstance(value, float):
         if decimals is not None and math.isfinite(value):
             return f"{value:,.{decimals}f}"
-        return _short(value)
+        return _short(value, significant)
     if isinstance(value, (list, tuple)):
         return ", ".join(format_value(item) for item in value) or MISSING
     return str(value)
@@ -55,7 +57,7 @@ def _decimals(values: Sequence[object]) -> int | None:
     return max(0, SIGNIFICANT - 1 - math.floor(math.log10(max(sizes))))
 
 
-def _short(value: float) -> str:
-    if value and math.isfinite(value) and not 1e-4 <= abs(value) < 1e6:
-        return f"{value:.{SIGNIFICANT}g}"
-    return f"{value:,.{SIGNIFICANT}g}" if abs(value) < 1e4 else f"{value:,.0f}"
+def _short(value: float, significant: int) -> str:
+    if math.isfinite(value) and 10**significant <= abs(value) < 1e6:
+        return f"{value:,.0f}"
+    return f"{value:,.{significant}g}"

@@ -46,7 +46,6 @@ def page(title: str, subtitle: str, numbers: Sequence[str], sections: Sequence[S
     strip = f'<dl class="numbers">{"".join(numbers)}</dl>' if numbers else ""
     contents = _contents(anchors, sections) if len(sections) >= CONTENTS_FROM else ""
     drawn = any('class="plot"' in section.content for section in sections)
-    # A paragraph of its own for the script's licence: it must travel with the script.
     scripts = _scripts() if drawn else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -85,7 +84,7 @@ def page(title: str, subtitle: str, numbers: Sequence[str], sections: Sequence[S
 def headline_number(label: str, value: object, note: str) -> str:
     """Return one entry of the strip of key numbers."""
     detail = f'<dd class="note">{escape(note)}</dd>' if note else ""
-    shown = escape(format_value(value))
+    shown = escape(format_value(value, significant=3))
     return f'<div><dt>{escape(label)}</dt><dd class="value">{shown}</dd>{detail}</div>'
 
 
@@ -126,7 +125,7 @@ def figure(fig: go.Figure, note: str, *, fallback: str) -> str:
     """Return a figure with its data, caption and text alternative; the page's script draws it."""
     noted = meta(fig)
     caption = note or noted.get("caption", "")
-    height = fig.layout.height or 400
+    height = fig.layout["height"] or 400
     data = _json_for_html(fig.to_json() or "{}")
     return (
         "<figure>\n"
@@ -161,7 +160,7 @@ def _contents(anchors: Sequence[str], sections: Sequence[Section]) -> str:
 
 
 def _scripts() -> str:
-    pairs = _json_for_html(json.dumps({light: dark for light, dark in theme.COLOURS.values()}))
+    pairs = _json_for_html(json.dumps(dict(theme.COLOURS.values())))
     noscript = "<noscript><p>The pictures of this page need JavaScript.</p></noscript>"
     return (
         f"{noscript}\n<script>{get_plotlyjs()}</script>\n"

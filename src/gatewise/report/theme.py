@@ -24,7 +24,8 @@ COLOURS: Final[dict[str, tuple[str, str]]] = {
     "green": ("#00805d", "#3fcb9f"),
     "purple": ("#a8508a", "#e29ac6"),
     "gold": ("#946c00", "#e8bf4d"),
-    "band": ("rgba(0, 105, 168, 0.16)", "rgba(88, 180, 240, 0.20)"),
+    "band": ("rgba(0, 105, 168, 0.14)", "rgba(88, 180, 240, 0.18)"),
+    "band_inner": ("rgba(0, 105, 168, 0.26)", "rgba(88, 180, 240, 0.30)"),
     "highlight": ("rgba(0, 105, 168, 0.07)", "rgba(88, 180, 240, 0.12)"),
     "gate_1": ("#d3e5f3", "#16344c"),
     "gate_2": ("#8fbfe0", "#1f5f8c"),
@@ -75,7 +76,7 @@ def template() -> go.layout.Template:
         "ticklen": 4,
         "zeroline": False,
         "automargin": True,
-        "title": {"standoff": 10},
+        "title": {"standoff": 10, "font": {"size": 13}},
     }
     label = {"family": FONT, "size": 13, "color": colour("ink")}
     return go.layout.Template(
@@ -92,7 +93,7 @@ def template() -> go.layout.Template:
                 "x": 0,
                 "xanchor": "left",
                 "y": 1,
-                "yanchor": "bottom",
+                "yanchor": "top",
                 "yref": "container",
                 "font": label,
             },

@@ -17,6 +17,7 @@ from gatewise.report.figures.lines import (
     axis_values,
     base_figure,
     escape,
+    line_places,
     line_style,
     numbers,
     thin,
@@ -24,6 +25,12 @@ from gatewise.report.figures.lines import (
 
 PANEL_LIMIT = 6
 """Panels that one figure may show; more would not be looked at."""
+
+HISTORY_HORIZONS = 3
+"""Observed values drawn before a forecast, in forecast lengths: more would squeeze the forecast."""
+
+HISTORY_FLOOR = 60
+"""Observed values drawn in any case."""
 
 
 @dataclass(frozen=True)
@@ -90,52 +97,45 @@ def forecast_figure(panels: Sequence[ForecastPanel], *, value_name: str = "") ->
 
 def _draw_panel(figure: go.Figure, panel: ForecastPanel, row: int) -> None:
     ds = axis_values(panel.ds)
-    history_ds = axis_values(panel.history_ds)
+    history_ds = axis_values(panel.history_ds)[-_history_length(panel) :]
     where = f"forecast_figure: series {panel.name!r}"
 
-    def add(name: str, x: np.ndarray, y: np.ndarray, line: dict[str, object]) -> None:
+    def add(name: str, x: np.ndarray, y: np.ndarray, line: dict[str, object], rank: int) -> None:
         x, y = thin(x, y)
-        trace = go.Scatter(
-            x=x, y=y, name=name, mode="lines", line=line, legendgroup=name, showlegend=row == 1
-        )
-        figure.add_trace(trace, row=row, col=1)
+        trace = go.Scatter(x=x, y=y, name=name, mode="lines", line=line, legendgroup=name)
+        figure.add_trace(trace.update(legendrank=rank, showlegend=row == 1), row=row, col=1)
 
-    for level in sorted(panel.intervals, reverse=True):
+    for place, level in enumerate(sorted(panel.intervals, reverse=True)):
         lower, upper = (numbers(f"{where}, interval", v, len(ds)) for v in panel.intervals[level])
-        figure.add_trace(_band(f"{level:.0%} interval", ds, lower, upper, first=row == 1), row, 1)
-    for place, (name, values) in enumerate(panel.baselines.items(), start=1):
+        band = _band(f"{level:.0%} interval", ds, lower, upper)
+        band.update(showlegend=row == 1, fillcolor=theme.colour("band_inner" if place else "band"))
+        figure.add_trace(band, row=row, col=1)
+    places = line_places(panel.baselines)
+    for name, values in panel.baselines.items():
         y = numbers(f"{where}, baseline {name!r}", values, len(ds))
-        add(escape(name), ds, y, line_style(place, width=1.3))
-    history = numbers(f"{where}, history_y", panel.history_y, len(history_ds))
-    ink = {"color": theme.colour("ink"), "width": 1.5}
-    add("observed", history_ds, history, ink)
+        add(escape(name), ds, y, line_style(places[name], width=1.3), 4)
+    history_y = numbers(f"{where}, history_y", panel.history_y, np.size(panel.history_ds))
+    history = history_y[-_history_length(panel) :]
+    observed_ds, observed = history_ds, history
     if panel.truth is not None:
         truth = numbers(f"{where}, truth", panel.truth, len(ds))
-        truth_ds = ds
-        if len(history) and len(ds):
-            # The line goes on from the last observation: there is no gap in what was observed.
-            truth_ds = np.concatenate([history_ds[-1:], ds])
-            truth = np.concatenate([history[-1:], truth])
-        x, y = thin(truth_ds, truth)
-        later = go.Scatter(
-            x=x, y=y, name="observed", mode="lines", line=ink, legendgroup="observed",
-            showlegend=False,
-        )  # fmt: skip
-        figure.add_trace(later, row, 1)
+        # One line: there is no gap in what was observed.
+        observed_ds = np.concatenate([history_ds, ds])
+        observed = np.concatenate([history, truth])
+    add("observed", observed_ds, observed, {"color": theme.colour("ink"), "width": 1.5}, 2)
     forecast = numbers(f"{where}, forecast", panel.forecast, len(ds))
-    add("forecast", ds, forecast, line_style(0, width=2.4))
+    add("forecast", ds, forecast, line_style(0, width=2.4), 1)
     if len(ds):
-        figure.add_vline(
-            x=ds[0],
-            row=row,
-            col=1,
-            line={"color": theme.colour("muted"), "dash": "dot", "width": 1},
-        )  # pyright: ignore[reportArgumentType]
+        start = {"color": theme.colour("muted"), "dash": "dot", "width": 1}
+        # plotly takes row numbers, and declares text.
+        figure.add_vline(x=ds[0], line=start, row=row, col=1)  # pyright: ignore[reportArgumentType]
 
 
-def _band(
-    name: str, x: np.ndarray, lower: np.ndarray, upper: np.ndarray, *, first: bool
-) -> go.Scatter:
+def _history_length(panel: ForecastPanel) -> int:
+    return max(HISTORY_FLOOR, HISTORY_HORIZONS * np.size(panel.ds))
+
+
+def _band(name: str, x: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> go.Scatter:
     known = np.isfinite(lower) & np.isfinite(upper)
     low_x, low_y = thin(x[known], lower[known])
     high_x, high_y = thin(x[known], upper[known])
@@ -144,9 +144,8 @@ def _band(
         y=np.concatenate([high_y, low_y[::-1]]),
         name=name,
         legendgroup=name,
-        showlegend=first,
+        legendrank=3,
         fill="toself",
-        fillcolor=theme.colour("band"),
         line={"width": 0},
         mode="lines",
         hoverinfo="skip",
@@ -156,6 +155,8 @@ def _band(
 def _caption(panels: Sequence[ForecastPanel], shown: Sequence[ForecastPanel]) -> list[str]:
     steps = max(np.asarray(panel.forecast).size for panel in shown)
     parts = [f"The forecast starts at the dotted line and reaches {steps} steps ahead."]
+    if any(np.size(panel.history_y) > _history_length(panel) for panel in shown):
+        parts.append(f"Before it: the last {_history_length(shown[0])} observed steps.")
     held: dict[float, list[int]] = {}
     for panel in shown:
         if panel.truth is None:
@@ -175,6 +176,6 @@ def _caption(panels: Sequence[ForecastPanel], shown: Sequence[ForecastPanel]) ->
     ]
     if len(panels) > len(shown):
         parts.append(f"Shown: the first {len(shown)} of {len(panels)} series.")
-    if any(np.asarray(panel.history_y).size > POINT_LIMIT for panel in shown):
+    if max(HISTORY_HORIZONS * steps, HISTORY_FLOOR) > POINT_LIMIT:
         parts.append("Long lines are thinned; peaks, troughs and gaps are kept.")
     return parts

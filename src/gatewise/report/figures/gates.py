@@ -70,7 +70,7 @@ def gates_figure(gates: Mapping[str, ArrayLike], labels: ArrayLike | None = None
             z=_grouped(values[:, units], group).T.astype(np.float32),
             customdata=np.repeat(units[:, None] + 1, -(-steps // group), axis=1),
             coloraxis=axes.of(name),
-            hovertemplate=f"{escape(name)} = %{{z:.3f}}<br>unit %{{customdata}}<br>%{{x}}<extra></extra>",
+            hovertemplate=f"{escape(name)} %{{z:.3f}}, unit %{{customdata}}, %{{x}}<extra></extra>",
         )
         figure.add_trace(heatmap, row=row, col=1)
     # The first unit of the order stands on top.
@@ -136,7 +136,7 @@ class _ColourAxes:
         }
 
     def _domain(self, row: int) -> tuple[float, float]:
-        return self.figure.get_subplot(row, 1).yaxis.domain  # pyright: ignore[reportOptionalMemberAccess]
+        return self.figure.layout[f"yaxis{row if row > 1 else ''}"]["domain"]  # pyright: ignore[reportReturnType]
 
 
 def _checked(gates: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
@@ -150,7 +150,10 @@ def _checked(gates: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
     if len(steps) != 1 or any(array.ndim != 2 or not array.size for array in arrays.values()):
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise InvalidValueError(
-            where, "T×H arrays of one T", shapes, "Take one layer and one sequence of the trace."
+            where,
+            "arrays of shape (T, H) with one T",
+            shapes,
+            "Take one layer and sequence of the trace.",
         )
     return arrays
 
@@ -178,9 +181,7 @@ def _reach(values: np.ndarray) -> float:
 def _caption(arrays: Mapping[str, np.ndarray], order: np.ndarray | None, group: int) -> list[str]:
     parts = ["Each thin row is one unit of the layer; time runs to the right."]
     if order is not None:
-        parts.append(
-            "Units are sorted by their mean forget gate: the longest memory stands on top."
-        )
+        parts.append("Units are sorted by their mean forget gate, the longest memory on top.")
         forget = arrays["f"].mean(axis=0)
         steps = np.log(0.5) / np.log(np.clip(forget, 1e-6, 1 - 1e-6))
         parts.append(

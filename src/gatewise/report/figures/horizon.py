@@ -9,7 +9,14 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from gatewise.errors import InvalidValueError
-from gatewise.report.figures.lines import base_figure, escape, line_style, numbers, thin
+from gatewise.report.figures.lines import (
+    base_figure,
+    escape,
+    line_places,
+    line_style,
+    numbers,
+    thin,
+)
 
 
 def horizon_error_figure(errors: Mapping[str, ArrayLike], metric_name: str) -> go.Figure:
@@ -33,7 +40,8 @@ def horizon_error_figure(errors: Mapping[str, ArrayLike], metric_name: str) -> g
     figure = go.Figure()
     lines = {name: numbers(f"horizon_error_figure: {name!r}", y) for name, y in errors.items()}
     # The model is drawn last, on top, yet stands first in the legend.
-    for place, (name, values) in reversed(list(enumerate(lines.items()))):
+    places = line_places(list(lines)[1:])
+    for rank, (name, values) in reversed(list(enumerate(lines.items()))):
         x, y = thin(np.arange(1, len(values) + 1), values)
         figure.add_trace(
             go.Scatter(
@@ -41,8 +49,8 @@ def horizon_error_figure(errors: Mapping[str, ArrayLike], metric_name: str) -> g
                 y=y,
                 name=escape(name),
                 mode="lines" if len(x) > 1 else "markers",
-                line=line_style(place, width=1.6 if place else 2.6),
-                legendrank=place,
+                line=line_style(places.get(name, 0), width=1.6 if rank else 2.6),
+                legendrank=rank,
             )
         )
     figure.update_xaxes(title_text="steps ahead")

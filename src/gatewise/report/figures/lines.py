@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def thin(x: np.ndarray, y: np.ndarray, limit: int = POINT_LIMIT) -> tuple[np.nda
         return x, y
     keep = [0, len(y) - 1]
     edges = np.linspace(0, len(y), limit // 4 + 1).astype(np.int64)
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in itertools.pairwise(edges):
         stretch = y[start:stop]
         keep.append(start)
         missing = np.isnan(stretch)
@@ -94,7 +95,12 @@ def line_style(place: int, *, width: float = 1.6) -> dict[str, Any]:
     return {"color": theme.colour(name), "dash": dash, "width": width}
 
 
+def line_places(baselines: Iterable[str]) -> dict[str, int]:
+    """Return the place of each baseline's line style: the same in every figure of a page."""
+    return {name: place for place, name in enumerate(sorted(baselines), start=1)}
+
+
 def meta(figure: go.Figure) -> Mapping[str, str]:
     """Return what ``base_figure`` noted on a figure; empty for figures made elsewhere."""
-    noted = figure.layout.meta
+    noted = figure.layout["meta"]
     return noted if isinstance(noted, Mapping) else {}

@@ -48,12 +48,13 @@ def training_curves_figure(
     figure = make_subplots(
         rows=1 + len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.07 if panels else 0
     )
-    _curve(figure, 1, "training loss", x, train, place=1)
+    _curve(figure, 1, "training", x, train, place=1)
     if validation is not None:
-        _curve(figure, 1, "validation loss", x, validation, place=0)
+        _curve(figure, 1, "validation", x, validation, place=0)
     figure.update_yaxes(title_text="loss", row=1, col=1)
     for row, (name, values) in enumerate(panels.items(), start=2):
-        _curve(figure, row, f"validation {escape(name)}", x, values, place=0)
+        # Once is enough in the legend.
+        _curve(figure, row, "validation", x, values, place=0, legend=validation is None)
         figure.update_yaxes(title_text=escape(name), row=row, col=1)
     figure.update_xaxes(title_text="epoch", row=1 + len(panels), col=1)
     if len(x) <= 10:
@@ -70,13 +71,27 @@ def training_curves_figure(
 
 
 def _curve(
-    figure: go.Figure, row: int, name: str, x: np.ndarray, y: np.ndarray, *, place: int
+    figure: go.Figure,
+    row: int,
+    name: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    place: int,
+    legend: bool = True,
 ) -> None:
     x, y = thin(x, y)
     # A mark for each epoch while they can be told apart.
     mode = "lines+markers" if len(x) <= 60 else "lines"
     trace = go.Scatter(
-        x=x, y=y, name=name, mode=mode, marker={"size": 5}, line=line_style(place, width=2)
+        x=x,
+        y=y,
+        name=name,
+        mode=mode,
+        marker={"size": 5},
+        line=line_style(place, width=2),
+        legendgroup=name,
+        showlegend=legend,
     )
     figure.add_trace(trace, row=row, col=1)
 
