@@ -19,7 +19,7 @@ from torch import Tensor
 from gatewise.errors import InvalidValueError
 
 State = tuple[Tensor, ...]
-"""What a cell carries from step to step, each B×…; the first is h, the output of the step."""
+"""What a cell carries from step to step, batch first; the first tensor is h, the output."""
 
 
 class Weights(NamedTuple):
@@ -33,7 +33,7 @@ class Weights(NamedTuple):
 
 
 Cell = Callable[[Tensor, State, Weights], tuple[State, State]]
-"""``cell(projected input B×(G·H), state, weights) -> (new state, activations)``."""
+"""``cell(projected input, state, weights) -> (new state, activations)``."""
 
 
 class Run(NamedTuple):

@@ -1,0 +1,212 @@
+"""What the layers accept, and the errors for what they refuse.
+
+Where torch's layers refuse, these errors inherit the same builtin class, so that code which
+catches torch's works unchanged.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gatewise.errors import (
+    GatewiseError,
+    InvalidSettingsError,
+    InvalidStateError,
+    InvalidTypeError,
+    InvalidValueError,
+)
+
+BACKENDS = ("auto", "native", "reference")
+
+
+class LayerShape(Protocol):
+    """The fields of a recurrent layer that its arguments must agree with."""
+
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    bidirectional: bool
+    proj_size: int
+    batch_first: bool
+
+
+def check_constructor(
+    where: str,
+    *,
+    input_size: object,
+    hidden_size: object,
+    num_layers: object,
+    bias: object,
+    batch_first: object,
+    dropout: object,
+    proj_size: object,
+    backend: object,
+) -> None:
+    """Refuse what torch's constructors refuse, and an unknown backend.
+
+    A fault of type comes alone and first, as in torch; several faulty values come together.
+    """
+    for name, value in (("bias", bias), ("batch_first", batch_first)):
+        if not isinstance(value, bool):
+            raise InvalidTypeError(f"{where}({name})", "a bool", _type_and_value(value))
+    sizes = {
+        "input_size": input_size,
+        "hidden_size": hidden_size,
+        "num_layers": num_layers,
+        "proj_size": proj_size,
+    }
+    for name, value in sizes.items():
+        if not isinstance(value, int):
+            raise InvalidTypeError(f"{where}({name})", "an int", _type_and_value(value))
+    faults: list[GatewiseError] = [
+        InvalidValueError(f"{where}({name})", "at least 1", str(sizes[name]))
+        for name in ("input_size", "hidden_size", "num_layers")
+        if sizes[name] <= 0
+    ]
+    if not isinstance(dropout, numbers.Real) or isinstance(dropout, bool) or not 0 <= dropout <= 1:
+        faults.append(
+            InvalidValueError(f"{where}(dropout)", "a probability from 0 to 1", repr(dropout))
+        )
+    if not 0 <= sizes["proj_size"] < max(sizes["hidden_size"], 1):
+        faults.append(
+            InvalidValueError(
+                f"{where}(proj_size)",
+                f"0 (no projection) or a size below hidden_size={hidden_size}",
+                str(proj_size),
+            )
+        )
+    if backend not in BACKENDS:
+        faults.append(InvalidValueError(f"{where}(backend)", _one_of(BACKENDS), repr(backend)))
+    if len(faults) == 1:
+        raise faults[0]
+    InvalidSettingsError.raise_any(where, faults)
+
+
+def check_input(layer: LayerShape, x: Tensor, weight: Tensor) -> torch.dtype | None:
+    """Refuse an input, in the layer's own layout, that does not fit the weights.
+
+    Returns:
+        The dtype of an enclosing autocast if it applies to this input, or None.
+    """
+    if not isinstance(x, Tensor):
+        raise InvalidTypeError(
+            "LSTM(input)", "a tensor or a PackedSequence", type(x).__name__, "Use torch.as_tensor."
+        )
+    if x.dim() not in (2, 3):
+        raise InvalidValueError("LSTM(input)", "2-D or 3-D", f"{x.dim()}-D, {_shape(x)}")
+    if x.shape[-1] != layer.input_size:
+        raise InvalidStateError(
+            "LSTM(input)", f"a last axis of input_size={layer.input_size}", _shape(x)
+        )
+    if x.device != weight.device:
+        raise InvalidStateError(
+            "LSTM(input)",
+            f"the weights' device {weight.device}",
+            str(x.device),
+            f"Move the input, input.to('{weight.device}'), or the model.",
+        )
+    if x.shape[1 if layer.batch_first and x.dim() == 3 else 0] == 0:
+        raise InvalidStateError("LSTM(input)", "at least one time step", f"none, {_shape(x)}")
+    autocast = _autocast_dtype(x, weight)
+    if x.dtype != weight.dtype and autocast is None:
+        raise InvalidValueError(
+            "LSTM(input)",
+            f"the weights' dtype {weight.dtype}",
+            str(x.dtype),
+            f"Convert the input, input.to({weight.dtype}), or the model, model.to({x.dtype}).",
+        )
+    return autocast
+
+
+def check_states(
+    layer: LayerShape, hx: Sequence[Tensor], x: Tensor, batch: int | None, *, any_dtype: bool
+) -> None:
+    """Refuse initial states that do not fit the layer and x; ``batch`` is None when unbatched."""
+    if not isinstance(hx, tuple | list):
+        raise InvalidTypeError("LSTM(hx)", "a tuple (h_0, c_0)", type(hx).__name__)
+    if len(hx) != 2:
+        raise InvalidStateError("LSTM(hx)", "two tensors (h_0, c_0)", str(len(hx)))
+    rows = layer.num_layers * (2 if layer.bidirectional else 1)
+    for name, value, width in (
+        ("h_0", hx[0], layer.proj_size or layer.hidden_size),
+        ("c_0", hx[1], layer.hidden_size),
+    ):
+        expected = (rows, width) if batch is None else (rows, batch, width)
+        if value.shape != expected:
+            raise InvalidStateError(
+                f"LSTM(hx): {name}",
+                f"shape {expected}",
+                f"{_shape(value)} for an input of {_shape(x)}",
+            )
+        if value.dtype != x.dtype and not any_dtype:
+            raise InvalidStateError(f"LSTM(hx): {name}", f"the input's {x.dtype}", str(value.dtype))
+        if value.device != x.device:
+            raise InvalidStateError(
+                f"LSTM(hx): {name}", f"the input's device {x.device}", str(value.device)
+            )
+
+
+def check_lengths(lengths: Tensor | Sequence[int], T: int, B: int, device: torch.device) -> Tensor:
+    """Return ``lengths`` as int64 [B] on ``device``; refuse counts and values that do not fit."""
+    if not isinstance(lengths, Tensor):
+        lengths = torch.as_tensor(lengths)
+    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
+        raise InvalidTypeError("LSTM(lengths)", "integers", str(lengths.dtype))
+    if lengths.shape != (B,):
+        raise InvalidStateError(
+            "LSTM(lengths)", f"one length for each of {B} sequences, shape ({B},)", _shape(lengths)
+        )
+    # Under compilation and export values do not exist yet.
+    if B and not torch.compiler.is_compiling():
+        least, most = (int(value) for value in torch.aminmax(lengths))
+        if least < 1 or most > T:
+            at = int(((lengths < 1) | (lengths > T)).nonzero()[0])
+            raise InvalidValueError(
+                "LSTM(lengths)",
+                f"lengths from 1 to T={T}",
+                f"{int(lengths[at])} for sequence {at}",
+                "Leave empty sequences out of the batch.",
+            )
+    return lengths.to(device=device, dtype=torch.int64)
+
+
+def check_reset(reset: Tensor, expected: tuple[int, ...], device: torch.device) -> None:
+    """Refuse a reset mask (in the layer's own layout) that does not fit the input."""
+    if not isinstance(reset, Tensor) or reset.dtype != torch.bool:
+        got = str(reset.dtype) if isinstance(reset, Tensor) else type(reset).__name__
+        raise InvalidTypeError(
+            "LSTM(reset)", "a bool tensor", got, "Write, for example, mask != 0."
+        )
+    if reset.shape != expected:
+        raise InvalidStateError(
+            "LSTM(reset)", f"one value for each step and sequence, shape {expected}", _shape(reset)
+        )
+    if reset.device != device:
+        raise InvalidStateError("LSTM(reset)", f"the input's device {device}", str(reset.device))
+
+
+def _autocast_dtype(x: Tensor, weight: Tensor) -> torch.dtype | None:
+    """Return autocast's dtype where it applies: not to float64, nor to integers."""
+    kind = x.device.type
+    if not torch.is_autocast_enabled(kind) or not x.is_floating_point():
+        return None
+    if torch.float64 in (x.dtype, weight.dtype):
+        return None
+    return torch.get_autocast_dtype(kind)
+
+
+def _shape(value: Tensor) -> str:
+    return f"shape {tuple(value.shape)}"
+
+
+def _type_and_value(value: object) -> str:
+    return f"{type(value).__name__} {value!r}"
+
+
+def _one_of(names: Sequence[str]) -> str:
+    return " or ".join(f"'{name}'" for name in names)

@@ -1,0 +1,233 @@
+"""The LSTM layer: torch's interface, our engine, and sequence features that torch lacks.
+
+The mathematics is in `gatewise.ops.reference.lstm`; which kernel runs it is decided in
+`gatewise.ops.dispatch`. Here the layers are put above each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, overload
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from gatewise.nn._layout import Arranged, arrange, restore, restore_trace
+from gatewise.nn._recurrent import RecurrentLayer
+from gatewise.ops import dispatch
+
+LSTMStates = tuple[Tensor, Tensor]
+
+
+class Trace(NamedTuple):
+    """Every gate and state of every step, in time order, zero beyond the lengths.
+
+    Each field is (L·D)×T×B×H, layer by layer and within a layer direction by direction (``h``
+    has P for H under ``proj_size``); (L·D)×T×H for an unbatched input. Differentiable.
+    """
+
+    i: Tensor
+    f: Tensor
+    g: Tensor
+    o: Tensor
+    c: Tensor
+    h: Tensor
+
+
+class LSTM(RecurrentLayer):
+    """A drop-in for `torch.nn.LSTM` with lengths, resets and traces at kernel speed.
+
+    Parameters, their names, initial values and the ``state_dict`` are torch's, in both directions.
+    The equations are those of `gatewise.ops.reference.lstm`.
+
+    Args:
+        input_size: Features of the input, I ≥ 1.
+        hidden_size: Features of the state, H ≥ 1.
+        num_layers: Layers above each other, L ≥ 1.
+        bias: Whether each layer has ``bias_ih`` and ``bias_hh``.
+        batch_first: Whether batched input, output and ``reset`` are B×T×… instead of T×B×….
+        dropout: Probability of zeroing an element of the output of every layer but the last.
+        bidirectional: Whether each layer also runs against time; D is then 2.
+        proj_size: Size P < H to which h is projected; 0 for none.
+        device: Device of the parameters.
+        dtype: Dtype of the parameters.
+        backend: ``native`` or ``reference`` to insist on one; ``auto`` takes the native kernel
+            wherever there is one. See `explain`.
+
+    Raises:
+        GatewiseError: A refused argument; also a ValueError or TypeError, as in torch.
+
+    Example:
+        >>> lstm = LSTM(3, 8, batch_first=True)
+        >>> output, (h_n, c_n) = lstm(torch.randn(2, 5, 3), lengths=torch.tensor([5, 2]))
+        >>> output.shape, h_n.shape
+        (torch.Size([2, 5, 8]), torch.Size([1, 2, 8]))
+        >>> output[1, 2:].abs().max().item()
+        0.0
+    """
+
+    mode = "LSTM"
+    gates = 4
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        backend: dispatch.Backend = "auto",
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            proj_size,
+            device,
+            dtype,
+            backend=backend,
+        )
+
+    @overload
+    def forward(
+        self,
+        input: Tensor,
+        hx: LSTMStates | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        reset: Tensor | None = None,
+        trace: Literal[False] = False,
+    ) -> tuple[Tensor, LSTMStates]: ...
+
+    @overload
+    def forward(
+        self,
+        input: PackedSequence,
+        hx: LSTMStates | None = None,
+        *,
+        trace: Literal[False] = False,
+    ) -> tuple[PackedSequence, LSTMStates]: ...
+
+    @overload
+    def forward(
+        self,
+        input: Tensor,
+        hx: LSTMStates | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        reset: Tensor | None = None,
+        trace: Literal[True],
+    ) -> tuple[Tensor, LSTMStates, Trace]: ...
+
+    def forward(self, input, hx=None, *, lengths=None, reset=None, trace=False):  # noqa: A002
+        """Run the layers over a batch of sequences.
+
+        Args:
+            input: T×B×I, B×T×I with ``batch_first``, T×I unbatched, or a PackedSequence.
+            hx: Initial ``(h_0, c_0)``, (L·D)×B×P and (L·D)×B×H, without B when unbatched; zeros
+                by default.
+            lengths: Valid steps of each sequence, B integers from 1 to T in any order. The output
+                is zero beyond, the final state is that of the last valid step, and the direction
+                against time starts there.
+            reset: Bool, T×B (B×T with ``batch_first``, T unbatched). True cuts the sequence before
+                that step, in both directions: the state starts afresh, as if the pieces were run
+                apart. At step 0 it discards h_0 and c_0.
+            trace: Whether to return a `Trace` as well.
+
+        Returns:
+            The output, T×B×(D·P) in the layout of the input, then ``(h_n, c_n)``, shaped like
+            ``hx``, then with ``trace=True`` the `Trace`.
+
+        Raises:
+            GatewiseError: An argument does not fit; also a ValueError, TypeError or RuntimeError,
+                as in torch. The message names the argument.
+        """
+        weights = self.layer_weights()
+        call = arrange(self, weights[0][0], input, hx, lengths, reset)
+        y, states, parts = self._run(call, weights, trace=trace)
+        y, states = restore(call, y, states, projected=self.proj_size > 0)
+        return (y, states, Trace(*restore_trace(call, parts))) if trace else (y, states)
+
+    def explain(self) -> str:
+        """Say in a sentence which kernel runs this layer on this machine, and why."""
+        return str(dispatch.explain_lstm(self.layer_weights()[0], backend=self.backend))
+
+    def initial_state(self, batch: int) -> LSTMStates:
+        """Return zero states for ``batch`` sequences, in the weights' dtype, on their device."""
+        return self._zeros(self.layer_weights()[0][0], batch, self.num_layers)
+
+    def get_expected_cell_size(
+        self,
+        input: Tensor,  # noqa: A002
+        batch_sizes: Tensor | None,
+    ) -> tuple[int, int, int]:
+        """Return the shape of c_0 for an input (batched, or packed steps with batch_sizes)."""
+        rows, batch, _ = self.get_expected_hidden_size(input, batch_sizes)
+        return rows, batch, self.hidden_size
+
+    def check_forward_args(
+        self,
+        input: Tensor,  # noqa: A002
+        hidden: LSTMStates,
+        batch_sizes: Tensor | None,
+    ) -> None:
+        """Raise unless an input and its initial states, both batched, fit the layer."""
+        self.check_input(input, batch_sizes)
+        self.check_hidden_size(hidden[0], self.get_expected_hidden_size(input, batch_sizes))
+        self.check_hidden_size(hidden[1], self.get_expected_cell_size(input, batch_sizes))
+
+    def permute_hidden(self, hx: LSTMStates, permutation: Tensor | None) -> LSTMStates:
+        """Reorder the batch axis of both states."""
+        if permutation is None:
+            return hx
+        return hx[0].index_select(1, permutation), hx[1].index_select(1, permutation)
+
+    def _run(
+        self, call: Arranged, weights: list[list[Tensor]], *, trace: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        x, hx = call.x, call.hx
+        D = self.num_directions
+        zeros = () if hx is not None else self._zeros(x, x.shape[1], 1)
+        results = []
+        for layer, layer_weights in enumerate(weights):
+            if layer and self.dropout and self.training:
+                x = torch.dropout(x, self.dropout, train=True)
+            h0, c0 = zeros or (state[layer * D : (layer + 1) * D] for state in hx)
+            result = dispatch.lstm_layer(
+                x,
+                h0,
+                c0,
+                layer_weights,
+                lengths=call.lengths,
+                reset=call.reset,
+                trace=trace,
+                backend=self.backend,
+            )
+            results.append(result)
+            x = result.y
+        states = _join([result.h_n for result in results]), _join([r.c_n for r in results])
+        if not trace:
+            return x, states, ()
+        return x, states, tuple(_join([r.trace[name] for r in results]) for name in Trace._fields)
+
+    def _zeros(self, like: Tensor, batch: int, layers: int) -> LSTMStates:
+        """Return zero h and c of some layers: one tensor if the widths agree, as nobody writes."""
+        rows = layers * self.num_directions
+        h0 = like.new_zeros(rows, batch, self.state_size)
+        return h0, like.new_zeros(rows, batch, self.hidden_size) if self.proj_size else h0
+
+
+def _join(parts: list[Tensor]) -> Tensor:
+    """Put the layers' parts above each other, (L·D)×…."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

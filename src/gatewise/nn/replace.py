@@ -1,0 +1,76 @@
+"""Swap torch's LSTMs inside any model for ours."""
+
+from __future__ import annotations
+
+import warnings
+
+from torch import nn
+
+from gatewise.nn.lstm import LSTM
+
+# torch's caches of the weights; ours reads the parameters themselves.
+_CACHES = ("_flat_weights", "_flat_weight_refs", "_flat_weights_names", "mode")
+
+
+def replace(module: nn.Module) -> nn.Module:
+    """Swap every `torch.nn.LSTM` inside ``module`` for a `gatewise.nn.LSTM`, in place.
+
+    The new layers hold the same Parameter objects, so that optimizers and tied weights stay valid,
+    and the same hooks, buffers, attributes and train or eval mode. A layer that is used in several
+    places stays one. Subclasses of `torch.nn.LSTM` (parametrised layers are among them) and layers
+    whose ``forward`` was replaced may compute something else: they are left alone, and a warning
+    lists them.
+
+    Args:
+        module: Any module.
+
+    Returns:
+        The module itself; the new layer if ``module`` is a `torch.nn.LSTM`.
+
+    Example:
+        >>> model = replace(nn.ModuleDict({"encoder": nn.LSTM(3, 8)}))
+        >>> type(model["encoder"]).__module__
+        'gatewise.nn.lstm'
+    """
+    left = [
+        f"{name or 'module'} ({reason})"
+        for name, child in module.named_modules()
+        if (reason := _obstacle(child)) is not None
+    ]
+    if left:
+        warnings.warn(
+            f"replace: left as they were: {', '.join(left)}. Only plain torch.nn.LSTM layers are "
+            "swapped.",
+            stacklevel=2,
+        )
+    swapped: dict[nn.Module, LSTM] = {}
+    for parent in list(module.modules()):
+        for name, child in parent._modules.items():  # noqa: SLF001 - named_children drops repeats
+            if child is not None and _is_plain(child):
+                if child not in swapped:
+                    swapped[child] = _twin(child)
+                parent._modules[name] = swapped[child]  # noqa: SLF001 - setattr may be overridden
+    return _twin(module) if _is_plain(module) else module
+
+
+def _obstacle(module: nn.Module) -> str | None:
+    """Say why an LSTM of torch's is not swapped; None for what is, and for all else."""
+    if not isinstance(module, nn.LSTM) or _is_plain(module):
+        return None
+    if type(module) is nn.LSTM:
+        return "its forward was replaced"
+    return f"{type(module).__name__}, a subclass"
+
+
+def _is_plain(module: nn.Module) -> bool:
+    return type(module) is nn.LSTM and "forward" not in vars(module)
+
+
+def _twin(layer: nn.LSTM) -> LSTM:
+    """Return our layer with everything that torch's holds: parameters, hooks, mode, attributes."""
+    twin = LSTM.__new__(LSTM)
+    nn.Module.__init__(twin)
+    # The hook dictionaries themselves go over: the handles that remove a hook point at them.
+    vars(twin).update({name: value for name, value in vars(layer).items() if name not in _CACHES})
+    twin.backend = "auto"
+    return twin

@@ -1,0 +1,191 @@
+"""A stack of layers with one state: recurrent layers, and modules that act on each step alone.
+
+What models are built from. Its structure is plain, a list of modules called one after the other,
+so that streaming and exporting need to know the layers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from gatewise.errors import InvalidStateError, InvalidTypeError, InvalidValueError
+from gatewise.nn import _validate
+from gatewise.nn._recurrent import RecurrentLayer
+from gatewise.nn.cell import LSTMCell
+from gatewise.nn.lstm import LSTM, LSTMStates, Trace
+
+_NOT_PER_STEP = (
+    nn.RNNBase,
+    nn.RNNCellBase,
+    LSTMCell,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.Conv1d,
+    nn.Conv2d,
+)
+
+
+class StackState(NamedTuple):
+    """The state of a `Stack`: the states of its recurrent layers, from the bottom up.
+
+    Args:
+        layers: ``(h, c)`` of each recurrent layer, (L·D)×B×P and (L·D)×B×H.
+    """
+
+    layers: tuple[LSTMStates, ...]
+
+    def detach(self) -> Self:
+        """Return the state cut off from the graph, as truncated BPTT does between chunks."""
+        return self._replace(layers=tuple((h.detach(), c.detach()) for h, c in self.layers))
+
+    def to(self, *args: torch.device | torch.dtype | str) -> Self:
+        """Return the state on another device or in another dtype, as ``Tensor.to`` does."""
+        return self._replace(layers=tuple((h.to(*args), c.to(*args)) for h, c in self.layers))
+
+
+class Stack(nn.Module):
+    """Any sequence of recurrent layers and per-step modules, called with one state.
+
+    Recurrent layers get the state, the lengths and the resets; every other module is called with
+    the steps and must act on each of them alone, along the last axis: Linear, LayerNorm, RMSNorm,
+    Dropout, activations.
+
+    Args:
+        layers: The modules, from the bottom up. A recurrent layer keeps its default
+            ``batch_first=False``: the layout is the Stack's.
+        batch_first: Whether batched input, output and ``reset`` are B×T×… instead of T×B×….
+
+    Raises:
+        InvalidTypeError: A module that is none, or one of torch's that does not act per step.
+        InvalidValueError: A recurrent layer with a layout of its own.
+
+    Example:
+        >>> stack = Stack(LSTM(3, 8), nn.LayerNorm(8), LSTM(8, 8), nn.Linear(8, 2))
+        >>> y, state = stack(torch.randn(5, 4, 3))
+        >>> y, state = stack(torch.randn(1, 4, 3), state.detach())
+        >>> y.shape, len(state.layers)
+        (torch.Size([1, 4, 2]), 2)
+    """
+
+    def __init__(self, *layers: nn.Module, batch_first: bool = False) -> None:
+        super().__init__()
+        for position, layer in enumerate(layers):
+            _check_layer(position, layer)
+        self.layers = nn.ModuleList(layers)
+        self.batch_first = batch_first
+
+    @property
+    def recurrent(self) -> list[LSTM]:
+        """The recurrent layers, from the bottom up."""
+        return [layer for layer in self.layers if isinstance(layer, RecurrentLayer)]
+
+    def forward(
+        self,
+        x: Tensor,
+        state: StackState | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+        reset: Tensor | None = None,
+        trace: bool = False,
+    ) -> tuple[Tensor, StackState] | tuple[Tensor, StackState, tuple[Trace, ...]]:
+        """Run all layers over a batch of sequences.
+
+        Args:
+            x: T×B×I, B×T×I with ``batch_first``, or T×I unbatched.
+            state: State before the first step, as an earlier call returned it; zeros by default.
+            lengths: Valid steps of each sequence, see `LSTM`; the output is zero beyond.
+            reset: Where sequences begin anew, in the layout of x without its last axis, see `LSTM`.
+            trace: Whether to return the gates and states of every recurrent layer.
+
+        Returns:
+            The output in the layout of x, the state after the last step, and with ``trace=True``
+            one `Trace` for each recurrent layer.
+
+        Raises:
+            GatewiseError: An argument does not fit.
+        """
+        if isinstance(x, PackedSequence):
+            raise InvalidTypeError(
+                "Stack(x)", "a padded tensor", "a PackedSequence", "Give lengths= instead."
+            )
+        swap = self.batch_first and x.dim() == 3
+        if swap:
+            x = x.transpose(0, 1)
+            reset = reset if reset is None else reset.transpose(0, 1)
+        if lengths is not None:
+            batch = x.shape[1] if x.dim() == 3 else 1
+            lengths = _validate.check_lengths(lengths, x.shape[0], batch, x.device)
+        before = iter(self._given_states(state))
+        after: list[LSTMStates] = []
+        traces: list[Trace] = []
+        for layer in self.layers:
+            if not isinstance(layer, RecurrentLayer):
+                x = layer(x)
+                continue
+            x, states, *traced = layer(x, next(before), lengths=lengths, reset=reset, trace=trace)
+            after.append(states)
+            traces += traced
+        if lengths is not None and not isinstance(self.layers[-1], RecurrentLayer):
+            x = _zero_padding(x, lengths)
+        y, state = x.transpose(0, 1) if swap else x, StackState(tuple(after))
+        return (y, state, tuple(traces)) if trace else (y, state)
+
+    def initial_state(self, batch: int) -> StackState:
+        """Return the zero state for ``batch`` sequences, to begin a stream with."""
+        return StackState(tuple(layer.initial_state(batch) for layer in self.recurrent))
+
+    def extra_repr(self) -> str:
+        """Show the layout if it is not time first."""
+        return "batch_first=True" if self.batch_first else ""
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return iter(self.layers)
+
+    def __getitem__(self, position: int) -> nn.Module:
+        return self.layers[position]
+
+    def _given_states(self, state: StackState | None) -> tuple[LSTMStates | None, ...]:
+        count = len(self.recurrent)
+        if state is None:
+            return (None,) * count
+        if len(state.layers) != count:
+            raise InvalidStateError(
+                "Stack(state)",
+                f"the states of {count} recurrent layer(s)",
+                str(len(state.layers)),
+                "Pass on what this stack returned, or stack.initial_state(batch).",
+            )
+        return state.layers
+
+
+def _check_layer(position: int, layer: nn.Module) -> None:
+    where = f"Stack(layers[{position}])"
+    kind = type(layer).__name__
+    if not isinstance(layer, nn.Module):
+        raise InvalidTypeError(where, "a module", kind)
+    if isinstance(layer, nn.LSTM):
+        raise InvalidTypeError(where, "gatewise.nn.LSTM", "torch.nn.LSTM", "See gatewise.replace.")
+    if isinstance(layer, _NOT_PER_STEP):
+        raise InvalidTypeError(
+            where, "a recurrent layer of gatewise or a module that acts on each step alone", kind
+        )
+    if isinstance(layer, RecurrentLayer) and layer.batch_first:
+        raise InvalidValueError(
+            where,
+            "a layer with batch_first=False",
+            "batch_first=True",
+            "The layout is the stack's: Stack(..., batch_first=True).",
+        )
+
+
+def _zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """Zero x (T×B×F, or T×F unbatched) beyond the lengths."""
+    valid = torch.arange(x.shape[0], device=x.device).unsqueeze(1) < lengths
+    return torch.where(valid.unsqueeze(-1) if x.dim() == 3 else valid, x, torch.zeros_like(x))
