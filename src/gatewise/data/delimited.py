@@ -1,0 +1,192 @@
+"""Comma- and tab-separated text, read strictly: what cannot be a table is refused by its line.
+
+Every cell is read as text first, and a column becomes numbers only if all of its cells are numbers,
+so that one bad cell shows up where it stands instead of turning a column into something else. The
+parser is Arrow's, which, unlike pandas', refuses lines that are too short.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+import zlib
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from gatewise.data.places import remember_source
+from gatewise.errors import InvalidFileError
+
+_MISSING: Final = [
+    "", "NA", "N/A", "n/a", "NaN", "nan", "NAN", "null", "NULL", "Null", "None", "none", "<NA>",
+    "#N/A", "NaT",
+]  # fmt: skip
+_DELIMITERS: Final = (",", ";", "\t", "|")
+_VALUE: Final = re.compile(r"^\s*([-+]?[\d.]+([eE][-+]?\d+)?|\d{4}-\d\d?-\d\d?.*)\s*$")
+
+
+def read_delimited(path: Path) -> pd.DataFrame:
+    """Read a .csv or .tsv file, gzipped or not.
+
+    The delimiter is a tab for .tsv; else the one of ``, ; tab |`` that parts the header. A first
+    column without a name that counts the rows is the index of ``DataFrame.to_csv`` and left out;
+    any other column without a name is called ``index``.
+
+    Args:
+        path: The file, UTF-8 (or UTF-16 with its mark), with a header line.
+
+    Returns:
+        Its table; columns are int64, float64, bool or text.
+
+    Raises:
+        InvalidFileError: If the file is empty, damaged, no text, without header or rows, or has a
+            line with too many or too few cells.
+    """
+    where = f"read_frame: {path}"
+    text = _decode(_read_bytes(path, where), where)
+    lines = text.split(b"\n")
+    filled = [k for k, line in enumerate(lines, 1) if line.strip(b"\r")]
+    if not filled:
+        raise InvalidFileError(where, "a header line and rows", "an empty file")
+    tabs = path.name.lower().endswith((".tsv", ".tsv.gz"))
+    header = lines[filled[0] - 1].decode().rstrip("\r")
+    delimiter = "\t" if tabs else _delimiter(header)
+    names = _header(header, delimiter, f"{where}, line {filled[0]}")
+    if len(filled) == 1:
+        raise InvalidFileError(where, "at least one row", "a header line only")
+    table = _parse(text, delimiter, names, filled, where)
+    frame = table.to_pandas()
+    blank = np.setdiff1d(np.arange(1, filled[-1] + 1), filled)
+    # A quoted cell may span lines; line numbers are then not to be had from row numbers.
+    remember_source(frame, path, blank.tolist() if len(filled) == len(frame) + 1 else None)
+    return frame
+
+
+def _read_bytes(path: Path, where: str) -> bytes:
+    """Read and, where it is gzipped, unpack a file."""
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if path.suffix.lower() == ".gz" else data
+    except (OSError, EOFError, zlib.error) as error:
+        kind = "a whole gzip file" if path.suffix.lower() == ".gz" else "a readable file"
+        raise InvalidFileError(where, kind, str(error), "Fetch the file again.") from error
+
+
+def _decode(data: bytes, where: str) -> bytes:
+    """Return the text as UTF-8 without a mark, or refuse it."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        data = data.decode("utf-16").encode()
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if b"\0" in data or data.startswith(b"PK\x03\x04"):
+        raise InvalidFileError(
+            where, "text", "binary data", "Export the table as CSV, or give it its true ending."
+        )
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InvalidFileError(
+            f"{where}, line {line}", "text in UTF-8", f"the byte 0x{data[error.start]:02x}",
+            "Save the file as UTF-8, or read it with pandas.read_csv(…, encoding='latin-1') and "
+            "hand over the frame.",
+        ) from error  # fmt: skip
+    return data
+
+
+def _delimiter(header: str) -> str:
+    """Return the delimiter that parts the header into most columns."""
+    return max(_DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark))))
+
+
+def _header(line: str, delimiter: str, where: str) -> list[str]:
+    """Return the column names, or refuse a line that names no columns."""
+    names = [name.strip() for name in next(csv.reader([line], delimiter=delimiter))]
+    if len(names) == 1:
+        raise InvalidFileError(
+            where, "at least two columns, parted by comma, semicolon, tab or bar", repr(line),
+            "Use one of these delimiters; a table needs a time column and a target.",
+        )  # fmt: skip
+    if all(_VALUE.match(name) for name in names):
+        raise InvalidFileError(
+            where, "a header line with column names", repr(line), "Add a line of names."
+        )
+    if names[0] == "" or "" in names[:-1]:
+        names = [name or "index" for name in names]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InvalidFileError(where, "each column name once", f"{twice!r} more than once")
+    return names
+
+
+def _parse(
+    text: bytes, delimiter: str, names: list[str], filled: list[int], where: str
+) -> pa.Table:
+    """Parse the text after its header into typed columns."""
+    refused: list[pa.csv.InvalidRow] = []
+
+    def refuse(row: pa.csv.InvalidRow) -> str:
+        refused.append(row)
+        return "error"
+
+    try:
+        table = pa.csv.read_csv(
+            pa.BufferReader(text),
+            # One thread, since only then does the parser know row numbers.
+            read_options=pa.csv.ReadOptions(
+                use_threads=False, column_names=names, skip_rows=filled[0]
+            ),
+            parse_options=pa.csv.ParseOptions(
+                delimiter=delimiter, invalid_row_handler=refuse, newlines_in_values=True
+            ),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                null_values=_MISSING,
+                strings_can_be_null=True,
+            ),
+        )
+    except pa.ArrowException as error:
+        if not refused:
+            raise InvalidFileError(where, "a table", str(error)) from error
+        row = refused[0]
+        line = _line_of(row, text.split(b"\n"), filled)
+        raise InvalidFileError(
+            f"{where}, line {line}", f"{row.expected_columns} cells, as in the header",
+            f"{row.actual_columns}: {row.text[:80]!r}", "Correct the line.",
+        ) from error  # fmt: skip
+    if names[-1] == "" and table.column(len(names) - 1).null_count == len(table):
+        table = table.remove_column(len(names) - 1)  # each line ends with a delimiter
+    columns = {name: _typed(table[name]) for name in table.column_names}
+    index = columns.get("index")
+    if index is not None and names[0] == "index" and pa.types.is_integer(index.type):
+        if index.to_numpy().tolist() == list(range(len(index))):
+            del columns["index"]
+    return pa.table(columns)
+
+
+def _line_of(row: pa.csv.InvalidRow, lines: list[bytes], filled: list[int]) -> int:
+    """Return the line of a refused row."""
+    if row.number is not None and row.number <= len(filled):
+        return filled[row.number - 1]
+    return lines.index(row.text.encode()) + 1
+
+
+def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of text as integers, floats or booleans if every cell is one."""
+    if column.null_count == len(column):
+        return column.cast(pa.float64())
+    bare = pc.utf8_trim_whitespace(column)
+    # 007 is a name, not a number; 0x1F would be read as 31.
+    if pc.any(pc.match_substring_regex(bare, r"^[-+]?0[0-9xX]")).as_py():
+        return column
+    for kind in (pa.int64(), pa.float64(), pa.bool_()):
+        try:
+            return bare.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    return column

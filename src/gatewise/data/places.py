@@ -1,0 +1,63 @@
+"""Where a value stands, in the words of whoever gave the table: file and line, or row of a frame.
+
+A frame that was read from a file carries, in its ``attrs``, the file's name and which of its lines
+were blank. An index label then still leads back to the line after rows have been filtered out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+_KEY = "gatewise_source"
+
+
+def remember_source(frame: pd.DataFrame, path: Path, blank_lines: Sequence[int] | None) -> None:
+    """Record on ``frame`` which file it is.
+
+    Args:
+        frame: The table, with a fresh ``RangeIndex``.
+        path: The file it was read from.
+        blank_lines: Numbers of the file's blank lines, ascending; None when lines and rows do not
+            correspond (binary formats, cells that span lines).
+    """
+    lines = None if blank_lines is None else [int(line) for line in blank_lines]
+    frame.attrs[_KEY] = {"file": path.name, "rows": len(frame), "blank_lines": lines}
+
+
+def source_name(frame: pd.DataFrame) -> str:
+    """Return the file's name, or ``the frame``."""
+    return str(frame.attrs.get(_KEY, {}).get("file", "the frame"))
+
+
+def row_name(frame: pd.DataFrame, position: int) -> str:
+    """Return how a person finds a row again: ``data.csv, line 19`` or ``the frame, row 17``.
+
+    Args:
+        frame: The table.
+        position: The row, counted from 0.
+
+    Returns:
+        The source and the line (files, counted from 1 with the header) or the row (frames, counted
+        from 0, with its index label where that differs).
+    """
+    source = frame.attrs.get(_KEY)
+    label = frame.index[position]
+    if source and source["blank_lines"] is not None and isinstance(label, int | np.integer):
+        if 0 <= label < source["rows"]:
+            return f"{source['file']}, line {_line_of(int(label), source['blank_lines'])}"
+    suffix = "" if label is position or label == position else f" (index {label!r})"
+    return f"{source_name(frame)}, row {position}{suffix}"
+
+
+def _line_of(row: int, blank_lines: Sequence[int]) -> int:
+    """Count on from the header to the line of a row, over the blank lines."""
+    line = row + 2
+    for blank in blank_lines:
+        if blank > line:
+            break
+        line += 1
+    return line
