@@ -8,7 +8,7 @@ turns the results back into the caller's layout and dtypes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -72,16 +72,16 @@ def arrange(
     return Arranged(x, hx, lengths, reset, given, batch_first, autocast)
 
 
-def restore(arranged: Arranged, y: Tensor, states: States, projected: bool):
+def restore(
+    arranged: Arranged, y: Tensor, states: States, *, projected: bool
+) -> tuple[Tensor | PackedSequence, States]:
     """Return the output and the final states in the layout and the dtypes of the call."""
     given = arranged.given
     if arranged.autocast is not None:
         y, states = _narrow(arranged, y, states, projected=projected)
     if isinstance(given, PackedSequence):
-        data = pack_padded_sequence(y, arranged.lengths.cpu()).data
-        output = PackedSequence(
-            data, given.batch_sizes, given.sorted_indices, given.unsorted_indices
-        )
+        lengths = cast("Tensor", arranged.lengths)  # packed steps always come with lengths
+        output = given._replace(data=pack_padded_sequence(y, lengths.cpu()).data)
         return output, _reorder(states, given.unsorted_indices, axis=1)
     if arranged.batch_first:
         return y.transpose(0, 1), states

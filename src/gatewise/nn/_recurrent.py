@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,15 @@ from gatewise.conventions import parameter_suffix
 from gatewise.errors import InvalidStateError
 from gatewise.nn import _validate
 from gatewise.ops.dispatch import Backend
+
+
+def own_weights(module: nn.Module, names: Sequence[str]) -> list[Tensor]:
+    """Return weights by name, faster than attribute access; an absent bias is None.
+
+    A weight that is reparametrised or replicated is an attribute instead of a parameter.
+    """
+    own = module._parameters  # noqa: SLF001 - named_parameters costs as much as a small forward
+    return [own[name] if name in own else getattr(module, name) for name in names]  # pyright: ignore[reportReturnType]
 
 
 class RecurrentLayer(nn.Module):
@@ -44,13 +54,15 @@ class RecurrentLayer(nn.Module):
         super().__init__()
         _validate.check_constructor(
             self.mode,
-            input_size=input_size,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
+            {
+                "input_size": input_size,
+                "hidden_size": hidden_size,
+                "num_layers": num_layers,
+                "proj_size": proj_size,
+            },
             bias=bias,
             batch_first=batch_first,
             dropout=dropout,
-            proj_size=proj_size,
             backend=backend,
         )
         if dropout > 0 and num_layers == 1:
@@ -97,12 +109,7 @@ class RecurrentLayer(nn.Module):
 
     def layer_weights(self) -> list[list[Tensor]]:
         """Return the weights of each layer, its directions one after the other in a flat list."""
-        own = self._parameters
-        # A weight that is reparametrised or replicated is an attribute, no parameter.
-        by_direction = [
-            [own[name] if name in own else getattr(self, name) for name in names]
-            for names in self._all_weights
-        ]
+        by_direction = [own_weights(self, names) for names in self._all_weights]
         if not self.bidirectional:
             return by_direction
         return [f + r for f, r in zip(by_direction[::2], by_direction[1::2], strict=True)]

@@ -6,8 +6,7 @@ catches torch's works unchanged.
 
 from __future__ import annotations
 
-import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -37,29 +36,28 @@ class LayerShape(Protocol):
 
 def check_constructor(
     where: str,
+    sizes: Mapping[str, int],
     *,
-    input_size: object,
-    hidden_size: object,
-    num_layers: object,
-    bias: object,
-    batch_first: object,
-    dropout: object,
-    proj_size: object,
-    backend: object,
+    bias: bool,
+    batch_first: bool,
+    dropout: float,
+    backend: str,
 ) -> None:
     """Refuse what torch's constructors refuse, and an unknown backend.
 
     A fault of type comes alone and first, as in torch; several faulty values come together.
+
+    Args:
+        where: The layer's name.
+        sizes: input_size, hidden_size, num_layers and proj_size.
+        bias: Must be a bool.
+        batch_first: Must be a bool.
+        dropout: Must be a probability.
+        backend: Must be one of `BACKENDS`.
     """
     for name, value in (("bias", bias), ("batch_first", batch_first)):
         if not isinstance(value, bool):
             raise InvalidTypeError(f"{where}({name})", "a bool", _type_and_value(value))
-    sizes = {
-        "input_size": input_size,
-        "hidden_size": hidden_size,
-        "num_layers": num_layers,
-        "proj_size": proj_size,
-    }
     for name, value in sizes.items():
         if not isinstance(value, int):
             raise InvalidTypeError(f"{where}({name})", "an int", _type_and_value(value))
@@ -68,7 +66,8 @@ def check_constructor(
         for name in ("input_size", "hidden_size", "num_layers")
         if sizes[name] <= 0
     ]
-    if not isinstance(dropout, numbers.Real) or isinstance(dropout, bool) or not 0 <= dropout <= 1:
+    number = isinstance(dropout, int | float) and not isinstance(dropout, bool)
+    if not number or not 0 <= dropout <= 1:
         faults.append(
             InvalidValueError(f"{where}(dropout)", "a probability from 0 to 1", repr(dropout))
         )
@@ -76,8 +75,8 @@ def check_constructor(
         faults.append(
             InvalidValueError(
                 f"{where}(proj_size)",
-                f"0 (no projection) or a size below hidden_size={hidden_size}",
-                str(proj_size),
+                f"0 (no projection) or a size below hidden_size={sizes['hidden_size']}",
+                str(sizes["proj_size"]),
             )
         )
     if backend not in BACKENDS:

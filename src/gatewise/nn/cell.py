@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.errors import InvalidValueError
+from gatewise.nn._recurrent import own_weights
 
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -95,10 +96,7 @@ class LSTMCell(nn.Module):
         x = input
         if axes == 1:
             x, hx = x.unsqueeze(0), (hx[0].unsqueeze(0), hx[1].unsqueeze(0))
-        own = self._parameters
-        # A weight that is reparametrised is an attribute, no parameter.
-        weights = [own[name] if name in own else getattr(self, name) for name in _WEIGHTS]
-        h, c = torch.lstm_cell(x, hx, *weights)
+        h, c = torch.lstm_cell(x, hx, *own_weights(self, _WEIGHTS))
         return (h, c) if axes == 2 else (h.squeeze(0), c.squeeze(0))
 
     def explain(self) -> str:

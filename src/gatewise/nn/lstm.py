@@ -165,7 +165,12 @@ class LSTM(RecurrentLayer):
 
     def initial_state(self, batch: int) -> LSTMStates:
         """Return zero states for ``batch`` sequences, in the weights' dtype, on their device."""
-        return self._zeros(self.layer_weights()[0][0], batch, self.num_layers)
+        weight = self.layer_weights()[0][0]
+        rows = self.num_layers * self.num_directions
+        return (
+            weight.new_zeros(rows, batch, self.state_size),
+            weight.new_zeros(rows, batch, self.hidden_size),
+        )
 
     def get_expected_cell_size(
         self,
@@ -196,14 +201,13 @@ class LSTM(RecurrentLayer):
     def _run(
         self, call: Arranged, weights: list[list[Tensor]], *, trace: bool
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        x, hx = call.x, call.hx
-        D = self.num_directions
-        zeros = () if hx is not None else self._zeros(x, x.shape[1], 1)
+        x = call.x
         results = []
-        for layer, layer_weights in enumerate(weights):
+        for layer, (layer_weights, (h0, c0)) in enumerate(
+            zip(weights, self._layer_states(call), strict=True)
+        ):
             if layer and self.dropout and self.training:
                 x = torch.dropout(x, self.dropout, train=True)
-            h0, c0 = zeros or (state[layer * D : (layer + 1) * D] for state in hx)
             result = dispatch.lstm_layer(
                 x,
                 h0,
@@ -219,13 +223,23 @@ class LSTM(RecurrentLayer):
         states = _join([result.h_n for result in results]), _join([r.c_n for r in results])
         if not trace:
             return x, states, ()
-        return x, states, tuple(_join([r.trace[name] for r in results]) for name in Trace._fields)
+        traces = [result.trace or {} for result in results]
+        return x, states, tuple(_join([t[name] for t in traces]) for name in Trace._fields)
 
-    def _zeros(self, like: Tensor, batch: int, layers: int) -> LSTMStates:
-        """Return zero h and c of some layers: one tensor if the widths agree, as nobody writes."""
-        rows = layers * self.num_directions
-        h0 = like.new_zeros(rows, batch, self.state_size)
-        return h0, like.new_zeros(rows, batch, self.hidden_size) if self.proj_size else h0
+    def _layer_states(self, call: Arranged) -> list[tuple[Tensor, ...]]:
+        """Return h0 and c0 of each layer."""
+        x, D = call.x, self.num_directions
+        if call.hx is not None:
+            if self.num_layers == 1:
+                return [call.hx]
+            return [
+                tuple(state[start : start + D] for state in call.hx)
+                for start in range(0, D * self.num_layers, D)
+            ]
+        # Nothing writes to an initial state: the layers share it, and h with c if the widths agree.
+        h0 = x.new_zeros(D, x.shape[1], self.state_size)
+        c0 = x.new_zeros(D, x.shape[1], self.hidden_size) if self.proj_size else h0
+        return [(h0, c0)] * self.num_layers
 
 
 def _join(parts: list[Tensor]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import TypeGuard
 
 from torch import nn
 
@@ -46,7 +47,7 @@ def replace(module: nn.Module) -> nn.Module:
     swapped: dict[nn.Module, LSTM] = {}
     for parent in list(module.modules()):
         for name, child in parent._modules.items():  # noqa: SLF001 - named_children drops repeats
-            if child is not None and _is_plain(child):
+            if _is_plain(child):
                 if child not in swapped:
                     swapped[child] = _twin(child)
                 parent._modules[name] = swapped[child]  # noqa: SLF001 - setattr may be overridden
@@ -62,7 +63,7 @@ def _obstacle(module: nn.Module) -> str | None:
     return f"{type(module).__name__}, a subclass"
 
 
-def _is_plain(module: nn.Module) -> bool:
+def _is_plain(module: nn.Module | None) -> TypeGuard[nn.LSTM]:
     return type(module) is nn.LSTM and "forward" not in vars(module)
 
 

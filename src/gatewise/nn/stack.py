@@ -15,7 +15,6 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.errors import InvalidStateError, InvalidTypeError, InvalidValueError
 from gatewise.nn import _validate
-from gatewise.nn._recurrent import RecurrentLayer
 from gatewise.nn.cell import LSTMCell
 from gatewise.nn.lstm import LSTM, LSTMStates, Trace
 
@@ -43,9 +42,11 @@ class StackState(NamedTuple):
         """Return the state cut off from the graph, as truncated BPTT does between chunks."""
         return self._replace(layers=tuple((h.detach(), c.detach()) for h, c in self.layers))
 
-    def to(self, *args: torch.device | torch.dtype | str) -> Self:
-        """Return the state on another device or in another dtype, as ``Tensor.to`` does."""
-        return self._replace(layers=tuple((h.to(*args), c.to(*args)) for h, c in self.layers))
+    def to(self, device_or_dtype: torch.device | torch.dtype | str) -> Self:
+        """Return the state on another device or in another dtype."""
+        return self._replace(
+            layers=tuple((h.to(device_or_dtype), c.to(device_or_dtype)) for h, c in self.layers)
+        )
 
 
 class Stack(nn.Module):
@@ -82,7 +83,7 @@ class Stack(nn.Module):
     @property
     def recurrent(self) -> list[LSTM]:
         """The recurrent layers, from the bottom up."""
-        return [layer for layer in self.layers if isinstance(layer, RecurrentLayer)]
+        return [layer for layer in self.layers if isinstance(layer, LSTM)]
 
     def forward(
         self,
@@ -123,13 +124,13 @@ class Stack(nn.Module):
         after: list[LSTMStates] = []
         traces: list[Trace] = []
         for layer in self.layers:
-            if not isinstance(layer, RecurrentLayer):
+            if not isinstance(layer, LSTM):
                 x = layer(x)
                 continue
             x, states, *traced = layer(x, next(before), lengths=lengths, reset=reset, trace=trace)
             after.append(states)
             traces += traced
-        if lengths is not None and not isinstance(self.layers[-1], RecurrentLayer):
+        if lengths is not None and not isinstance(self.layers[-1], LSTM):
             x = _zero_padding(x, lengths)
         y, state = x.transpose(0, 1) if swap else x, StackState(tuple(after))
         return (y, state, tuple(traces)) if trace else (y, state)
@@ -176,7 +177,7 @@ def _check_layer(position: int, layer: nn.Module) -> None:
         raise InvalidTypeError(
             where, "a recurrent layer of gatewise or a module that acts on each step alone", kind
         )
-    if isinstance(layer, RecurrentLayer) and layer.batch_first:
+    if isinstance(layer, LSTM) and layer.batch_first:
         raise InvalidValueError(
             where,
             "a layer with batch_first=False",

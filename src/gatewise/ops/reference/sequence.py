@@ -150,12 +150,17 @@ def split_weights(weights: Sequence[Tensor], directions: int) -> list[Weights]:
         raise InvalidValueError(
             "weights", f"2, 3, 4 or 5 for each of {directions} direction(s)", str(len(weights))
         )
-    named = []
-    for start in range(0, len(weights), count):
-        w_ih, w_hh, *rest_of_part = (widen(weight) for weight in weights[start : start + count])
-        biases = rest_of_part[:2] if count >= 4 else [None, None]
-        named.append(Weights(w_ih, w_hh, *biases, rest_of_part[-1] if count in (3, 5) else None))
-    return named
+    wide = [widen(weight) for weight in weights]
+    return [
+        Weights(
+            part[0],
+            part[1],
+            b_ih=part[2] if count >= 4 else None,
+            b_hh=part[3] if count >= 4 else None,
+            w_hr=part[-1] if count in (3, 5) else None,
+        )
+        for part in (wide[start : start + count] for start in range(0, len(wide), count))
+    ]
 
 
 def widen(value: Tensor) -> Tensor:
