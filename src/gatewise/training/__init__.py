@@ -1,6 +1,7 @@
 """Training: one fit loop for every task, and files that survive a kill."""
 
 from gatewise.training import storage
+from gatewise.training.fitting import fit
 from gatewise.training.outcome import DivergedError, EpochRecord, FitInterrupted, FitResult
 from gatewise.training.settings import FitSettings
 from gatewise.training.task import FitTask
@@ -12,5 +13,6 @@ __all__ = [
     "FitResult",
     "FitSettings",
     "FitTask",
+    "fit",
     "storage",
 ]

@@ -15,6 +15,8 @@ Schedule = Literal["constant", "exponential", "cosine", "one_cycle", "plateau"]
 Accelerator = Literal["cpu", "cuda", "mps", "auto"]
 Precision = Literal["32-true", "64-true", "bf16-mixed", "bf16-true", "16-mixed"]
 
+Mode = Literal["min", "max"]
+
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
