@@ -10,7 +10,6 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import plotly.graph_objects as go
 
@@ -40,7 +39,7 @@ class Report:
         self._numbers: list[str] = []
         self._sections: list[markup.Section] = []
 
-    def number(self, label: str, value: object, note: str = "") -> Self:
+    def number(self, label: str, value: object, note: str = "") -> Report:
         """Add a key number to the strip under the title.
 
         Args:
@@ -51,7 +50,7 @@ class Report:
         self._numbers.append(markup.headline_number(label, value, note))
         return self
 
-    def text(self, heading: str, text: str) -> Self:
+    def text(self, heading: str, text: str) -> Report:
         """Add a section of plain paragraphs; an empty line starts a new one."""
         return self._add(heading, markup.paragraphs(text))
 
@@ -63,7 +62,7 @@ class Report:
         note: str = "",
         *,
         emphasise: str | None = None,
-    ) -> Self:
+    ) -> Report:
         """Add a table.
 
         Args:
@@ -86,7 +85,7 @@ class Report:
                 )
         return self._add(heading, markup.table(columns, rows, note, emphasise, caption=heading))
 
-    def figure(self, heading: str, fig: go.Figure, note: str = "") -> Self:
+    def figure(self, heading: str, fig: go.Figure, note: str = "") -> Report:
         """Add a plotly figure.
 
         Args:
@@ -126,7 +125,7 @@ class Report:
             ) from fault
         return path
 
-    def _add(self, heading: str, content: str) -> Self:
+    def _add(self, heading: str, content: str) -> Report:
         self._sections.append(markup.Section(heading, content))
         return self
 

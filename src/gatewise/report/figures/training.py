@@ -89,7 +89,7 @@ def _curve(
         name=name,
         mode=mode,
         marker={"size": 5},
-        line=line_style(place, width=2),
+        line=line_style(place, width=2.0),
         legendgroup=name,
         showlegend=legend,
     )
