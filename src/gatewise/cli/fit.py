@@ -1,0 +1,101 @@
+"""``gatewise fit TASK [FILE]``: one command for each estimator, with its fields as options."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from cyclopts import App, Group, Parameter
+from rich.text import Text
+
+from gatewise import tasks
+from gatewise.cli import output
+from gatewise.cli.options import field_parameters
+from gatewise.cli.rundir import run_directory
+
+EXAMPLE_SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "forecaster": {"horizon": 52, "lookback": 104},
+}
+"""Settings for the series that ships with gatewise, where the user gives no others."""
+
+_RUN = Group("Run", sort_key=1)
+
+
+def fit_app(estimators: Mapping[str, type]) -> App:
+    """Return the command ``fit`` with one command under it for each estimator.
+
+    Args:
+        estimators: Estimator classes by the name of their task.
+    """
+    app = App(name="fit", help="Train a model on a table and write a report.")
+    for task, estimator in estimators.items():
+        summary = (inspect.getdoc(estimator) or "").partition("\n")[0]
+        app.command(fit_command(task, estimator), name=task, help=summary)
+    return app
+
+
+def fit_command(task: str, estimator: type) -> Callable[..., None]:
+    """Return the function behind ``gatewise fit TASK``, with a signature for cyclopts to read."""
+
+    def command(
+        file: Annotated[
+            Path | None,
+            Parameter(help="Table: CSV, TSV or Parquet; without it, a series that ships with us"),
+        ] = None,
+        /,
+        *,
+        out: Annotated[
+            Path | None,
+            Parameter(help="Run directory; runs/TASK-TIME without it", group=_RUN),
+        ] = None,
+        validation: Annotated[
+            Path | None,
+            Parameter(help="Table to validate on; the end of FILE without it", group=_RUN),
+        ] = None,
+        resume: Annotated[
+            bool, Parameter(help="Go on with the interrupted fit in --out", negative="", group=_RUN)
+        ] = False,
+        overwrite: Annotated[
+            bool, Parameter(help="Replace the model in --out", negative="", group=_RUN)
+        ] = False,
+        progress: Annotated[bool, Parameter(help="Show a progress bar", group=_RUN)] = True,
+        **settings: Any,
+    ) -> None:
+        directory = run_directory(task, out, resume=resume, overwrite=overwrite)
+        data = file if file is not None else _example(task, settings)
+        model = estimator(**settings).fit(
+            data, validation=validation, run_dir=directory, resume=resume, progress=progress
+        )
+        _conclude(model, directory, file)
+
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[:-1]
+    fields = field_parameters(estimator)
+    command.__signature__ = inspect.Signature([*own, *fields])  # pyright: ignore[reportFunctionMemberAccess]
+    return command
+
+
+def _example(task: str, settings: dict[str, Any]) -> Any:
+    """The embedded series; fills in the settings that suit it, where the user gave none."""
+    frame = tasks.load_example()
+    output.console().print(f"No file given: training on an embedded series of {len(frame):,} rows.")
+    for name, value in EXAMPLE_SETTINGS.get(task, {}).items():
+        settings.setdefault(name, value)
+    return frame
+
+
+def _conclude(model: Any, directory: Path, file: Path | None) -> None:
+    console = output.console()
+    console.print()
+    console.print(output.score_table(model.scores_))
+    console.print()
+    lines = {"Model": str(directory), "Report": str(directory / "report.html")}
+    if file is not None:
+        lines["Next"] = shlex.join(["gatewise", "predict", str(directory), str(file)])
+    for label, value in lines.items():
+        console.print(Text(f"{label:7} {value}"), soft_wrap=True)
+
+
+app = fit_app(tasks.ESTIMATORS)
