@@ -15,7 +15,7 @@ from gatewise.data.schema import PanelSchema
 from gatewise.data.series import Series
 from gatewise.errors import GatewiseError, InvalidValueError
 
-_SPARSE: Final = 1000
+_SPARSE: Final = 50
 """Steps per row beyond which a frequency is taken for a mistake …"""
 _LARGE: Final = 5_000_000
 """… once that makes a grid which would not fit into memory gracefully."""
@@ -30,7 +30,8 @@ def build_panel(frame: pd.DataFrame, schema: PanelSchema, *, require_target: boo
     Args:
         frame: The table, from ``read_frame``.
         schema: Its meaning, from ``infer_schema`` or from training.
-        require_target: Whether each series must have an observed target.
+        require_target: Whether each series must have an observed target. Without one, all of its
+            rows count as steps, with a missing target.
 
     Returns:
         The panel, its series in order of appearance.
@@ -65,6 +66,7 @@ def build_panel(frame: pd.DataFrame, schema: PanelSchema, *, require_target: boo
         raise InvalidValueError(
             f"series {name!r}", "at least one observed target", "none", "Remove the series."
         )
+    lengths = np.where(lengths == 0, spans, lengths)
 
     offsets = np.concatenate([[0], np.cumsum(spans)])
     cells = offsets[rows.series] + steps

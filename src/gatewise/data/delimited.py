@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
+import pyarrow.csv as arrow_csv
 
 from gatewise.data.places import remember_source
 from gatewise.errors import InvalidFileError
@@ -54,12 +54,13 @@ def read_delimited(path: Path) -> pd.DataFrame:
     filled = [k for k, line in enumerate(lines, 1) if line.strip(b"\r")]
     if not filled:
         raise InvalidFileError(where, "a header line and rows", "an empty file")
-    tabs = path.name.lower().endswith((".tsv", ".tsv.gz"))
-    header = lines[filled[0] - 1].decode().rstrip("\r")
-    delimiter = "\t" if tabs else _delimiter(header)
-    names = _header(header, delimiter, f"{where}, line {filled[0]}")
     if len(filled) == 1:
-        raise InvalidFileError(where, "at least one row", "a header line only")
+        raise InvalidFileError(where, "a header line and rows", "one line only")
+    header, row = (lines[k - 1].decode().rstrip("\r") for k in filled[:2])
+    top = f"{where}, line {filled[0]}"
+    tabs = path.name.lower().endswith((".tsv", ".tsv.gz"))
+    delimiter = "\t" if tabs else _delimiter(header, row, top)
+    names = _header(header, delimiter, top)
     table = _parse(text, delimiter, names, filled, where)
     frame = table.to_pandas()
     blank = np.setdiff1d(np.arange(1, filled[-1] + 1), filled)
@@ -96,17 +97,30 @@ def _decode(data: bytes, where: str) -> bytes:
             "Save the file as UTF-8, or read it with pandas.read_csv(…, encoding='latin-1') and "
             "hand over the frame.",
         ) from error  # fmt: skip
-    return data
+    return data if b"\n" in data else data.replace(b"\r", b"\n")
 
 
-def _delimiter(header: str) -> str:
-    """Return the delimiter that parts the header into most columns."""
-    return max(_DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark))))
+def _delimiter(header: str, row: str, where: str) -> str:
+    """Return the delimiter that parts header and first row alike, into most columns."""
+
+    def columns(mark: str) -> tuple[bool, int]:
+        count = len(_cells(header, mark, where))
+        return count > 1 and count == len(_cells(row, mark, where)), count
+
+    return max(_DELIMITERS, key=columns)
+
+
+def _cells(line: str, delimiter: str, where: str) -> list[str]:
+    """Part one line."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter))
+    except csv.Error as error:
+        raise InvalidFileError(where, "a line of cells", str(error)) from error
 
 
 def _header(line: str, delimiter: str, where: str) -> list[str]:
     """Return the column names, or refuse a line that names no columns."""
-    names = [name.strip() for name in next(csv.reader([line], delimiter=delimiter))]
+    names = [name.strip() for name in _cells(line, delimiter, where)]
     if len(names) == 1:
         raise InvalidFileError(
             where, "at least two columns, parted by comma, semicolon, tab or bar", repr(line),
@@ -116,8 +130,11 @@ def _header(line: str, delimiter: str, where: str) -> list[str]:
         raise InvalidFileError(
             where, "a header line with column names", repr(line), "Add a line of names."
         )
-    if names[0] == "" or "" in names[:-1]:
-        names = [name or "index" for name in names]
+    names[0] = names[0] or "index"
+    if "" in names[:-1]:
+        raise InvalidFileError(
+            where, "a name for each column", f"none for column {names.index('') + 1}", "Add one."
+        )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InvalidFileError(where, "each column name once", f"{twice!r} more than once")
@@ -128,23 +145,23 @@ def _parse(
     text: bytes, delimiter: str, names: list[str], filled: list[int], where: str
 ) -> pa.Table:
     """Parse the text after its header into typed columns."""
-    refused: list[pa.csv.InvalidRow] = []
+    refused: list[arrow_csv.InvalidRow] = []
 
-    def refuse(row: pa.csv.InvalidRow) -> str:
+    def refuse(row: arrow_csv.InvalidRow) -> str:
         refused.append(row)
         return "error"
 
     try:
-        table = pa.csv.read_csv(
+        table = arrow_csv.read_csv(
             pa.BufferReader(text),
             # One thread, since only then does the parser know row numbers.
-            read_options=pa.csv.ReadOptions(
+            read_options=arrow_csv.ReadOptions(
                 use_threads=False, column_names=names, skip_rows=filled[0]
             ),
-            parse_options=pa.csv.ParseOptions(
+            parse_options=arrow_csv.ParseOptions(
                 delimiter=delimiter, invalid_row_handler=refuse, newlines_in_values=True
             ),
-            convert_options=pa.csv.ConvertOptions(
+            convert_options=arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
                 null_values=_MISSING,
                 strings_can_be_null=True,
@@ -159,30 +176,38 @@ def _parse(
             f"{where}, line {line}", f"{row.expected_columns} cells, as in the header",
             f"{row.actual_columns}: {row.text[:80]!r}", "Correct the line.",
         ) from error  # fmt: skip
-    if names[-1] == "" and table.column(len(names) - 1).null_count == len(table):
-        table = table.remove_column(len(names) - 1)  # each line ends with a delimiter
+    if names[-1] == "":  # each line ends with a delimiter
+        if table.column(len(names) - 1).null_count < len(table):
+            raise InvalidFileError(where, "a name for each column", "none for the last one")
+        table = table.remove_column(len(names) - 1)
     columns = {name: _typed(table[name]) for name in table.column_names}
-    index = columns.get("index")
-    if index is not None and names[0] == "index" and pa.types.is_integer(index.type):
-        if index.to_numpy().tolist() == list(range(len(index))):
-            del columns["index"]
+    if _counts_rows(columns.get("index")):
+        del columns["index"]
     return pa.table(columns)
 
 
-def _line_of(row: pa.csv.InvalidRow, lines: list[bytes], filled: list[int]) -> int:
+def _line_of(row: arrow_csv.InvalidRow, lines: list[bytes], filled: list[int]) -> int:
     """Return the line of a refused row."""
     if row.number is not None and row.number <= len(filled):
         return filled[row.number - 1]
     return lines.index(row.text.encode()) + 1
 
 
+def _counts_rows(column: pa.ChunkedArray | None) -> bool:
+    """Tell whether a column is 0, 1, 2 …."""
+    if column is None or not pa.types.is_integer(column.type):
+        return False
+    return np.array_equal(column.to_numpy(), np.arange(len(column)))
+
+
 def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column of text as integers, floats or booleans if every cell is one."""
     if column.null_count == len(column):
         return column.cast(pa.float64())
-    bare = pc.utf8_trim_whitespace(column)
+    bare = pc.call_function("utf8_trim_whitespace", [column])
     # 007 is a name, not a number; 0x1F would be read as 31.
-    if pc.any(pc.match_substring_regex(bare, r"^[-+]?0[0-9xX]")).as_py():
+    code = pc.MatchSubstringOptions(r"^[-+]?0[0-9xX]")
+    if True in pc.call_function("match_substring_regex", [bare], code).unique().to_pylist():
         return column
     for kind in (pa.int64(), pa.float64(), pa.bool_()):
         try:

@@ -20,7 +20,9 @@ _UNITS: Final = (
     ("ms", 1_000_000), ("us", 1_000), ("ns", 1),
 )  # fmt: skip
 _WEEKDAYS: Final = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
-_MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")  # fmt: skip
+_MONTHS: Final = (
+    "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC",
+)  # fmt: skip
 _COMMON: Final = 0.9
 _FILLED: Final = 0.25
 

@@ -119,7 +119,7 @@ class Grid:
             return steps, rest != 0
         stamps = pd.DatetimeIndex(times)
         if self.kind == "offset":
-            axis = self._axis(stamps.min(), stamps.max())
+            axis = self._axis(stamps)
             at = np.asarray(axis.get_indexer(stamps), dtype=np.int64)
             return at - at[first], (at < 0) | (at[first] < 0)
         if self.kind == "month":
@@ -174,15 +174,16 @@ class Grid:
             )  # fmt: skip
         return width
 
-    def _axis(self, start: pd.Timestamp, stop: pd.Timestamp) -> pd.DatetimeIndex:
-        """Enumerate the grid of an offset between two timestamps, both included."""
-        return pd.date_range(start, stop, freq=to_offset(self.alias), unit=start.unit)
+    def _axis(self, stamps: pd.DatetimeIndex) -> pd.DatetimeIndex:
+        """Enumerate the grid of an offset from the first of the timestamps to the last."""
+        ends = stamps[[int(stamps.argmin()), int(stamps.argmax())]]
+        return pd.date_range(ends[0], ends[1], freq=to_offset(self.alias), unit=stamps.unit)
 
     def _count_on(self, anchors: pd.DatetimeIndex, steps: np.ndarray) -> pd.DatetimeIndex:
         """Count steps of an offset on from the anchors."""
         if len(anchors) == 0:
             return anchors
-        past = self._axis(anchors.min(), anchors.max())
+        past = self._axis(anchors)
         at = np.asarray(past.get_indexer(anchors), dtype=np.int64) + steps
         offset = to_offset(self.alias)
         periods = max(len(past), int(at.max()) + 1)

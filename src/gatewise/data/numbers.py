@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
+from gatewise.data.places import Place, column_of
 from gatewise.errors import InvalidValueError
 
 _DECIMAL_COMMA: Final = re.compile(r"^\s*[-+]?\d+(\.\d{3})*,\d+\s*$")
+_REMEDY: Final = "Correct the cell, or leave it empty to count it as missing."
 
 
-def numeric_column(
-    frame: pd.DataFrame, column: str, place: Callable[[int], str]
-) -> Float64[np.ndarray, "N"]:
+def numeric_column(frame: pd.DataFrame, column: str, place: Place) -> Float64[np.ndarray, "N"]:
     """Return a column as float64.
 
     Booleans count as 0 and 1; empty and missing cells become NaN.
@@ -33,27 +33,21 @@ def numeric_column(
     Raises:
         InvalidValueError: If a cell is text, another kind of value, or infinite.
     """
-    values = _numbers(frame[column])
-    if values is None:
-        cells = frame[column].astype(object)
-        cells = cells.where(cells.map(lambda cell: not isinstance(cell, str) or bool(cell.strip())))
-        values = _numbers(pd.Series(pd.to_numeric(cells, errors="coerce")))
-        wrong = np.isnan(values) & cells.notna().to_numpy()  # pyright: ignore[reportArgumentType]
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            _refuse_text(place(row), column, cells.iloc[row])
-    infinite = np.isinf(values)  # pyright: ignore[reportArgumentType]
+    cells = column_of(frame, column)
+    if is_numeric(cells):
+        values = cells.to_numpy(dtype=np.float64, na_value=np.nan)
+    else:
+        values = _from_objects(cells.astype(object), column, place)
+    infinite = np.isinf(values)
     if infinite.any():
         row = int(np.argmax(infinite))
-        raise InvalidValueError(
-            f"{place(row)}, column {column!r}", "a finite number", str(values[row]),  # pyright: ignore[reportOptionalSubscript]
-            "Correct the cell, or leave it empty to count it as missing.",
-        )  # fmt: skip
-    return values  # pyright: ignore[reportReturnType]
+        where = f"{place(row)}, column {column!r}"
+        raise InvalidValueError(where, "a finite number", str(values[row]), _REMEDY)
+    return values
 
 
 def numeric_columns(
-    frame: pd.DataFrame, columns: Sequence[str], place: Callable[[int], str]
+    frame: pd.DataFrame, columns: Sequence[str], place: Place
 ) -> Float64[np.ndarray, "N K"]:
     """Return several columns as float64, N x K; see ``numeric_column``."""
     table = np.empty((len(frame), len(columns)))
@@ -62,23 +56,33 @@ def numeric_columns(
     return table
 
 
-def is_numeric(values: pd.Series) -> bool:
-    """Tell whether a column's type is one of numbers, booleans included."""
-    kind = values.dtype
+def is_numeric(cells: pd.Series) -> bool:
+    """Tell whether a column's type is one of real numbers, booleans included."""
+    kind = cells.dtype
     return pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind)
 
 
-def _numbers(values: pd.Series) -> np.ndarray | None:
-    """Return a column whose type is numeric as float64, or None for another type."""
-    return values.to_numpy(dtype=np.float64, na_value=np.nan) if is_numeric(values) else None
+def _from_objects(cells: pd.Series, column: str, place: Place) -> np.ndarray:
+    """Read text, ``Decimal``, and booleans beside missing cells."""
+    values = np.full(len(cells), np.nan)
+    for row, cell in enumerate(cells):
+        if pd.isna(cell) or (isinstance(cell, str) and not cell.strip()):
+            continue
+        try:
+            values[row] = float(cell)
+        except (TypeError, ValueError):
+            _refuse(f"{place(row)}, column {column!r}", cell)
+        if isinstance(cell, str) and "_" in cell:  # Python's own 1_000
+            _refuse(f"{place(row)}, column {column!r}", cell)
+    return values
 
 
-def _refuse_text(where: str, column: str, cell: object) -> None:
+def _refuse(where: str, cell: object) -> None:
     """Raise for a cell that is no number."""
-    remedy = "Correct the cell, or leave it empty to count it as missing."
+    remedy = _REMEDY
     if isinstance(cell, str) and _DECIMAL_COMMA.match(cell):
         remedy = (
             "Write numbers with a decimal point, or read the file with "
             "pandas.read_csv(…, decimal=',') and hand over the frame."
         )
-    raise InvalidValueError(f"{where}, column {column!r}", "a number", repr(cell), remedy)
+    raise InvalidValueError(where, "a number", repr(cell), remedy)

@@ -14,7 +14,7 @@ import pandas as pd
 from jaxtyping import Float64, Int64
 
 from gatewise.data.numbers import is_numeric, numeric_column, numeric_columns
-from gatewise.data.places import row_name, source_name
+from gatewise.data.places import Place, column_of, row_name, source_name
 from gatewise.data.schema import PanelSchema, require_columns
 from gatewise.data.timestamps import parse_times
 from gatewise.errors import InvalidValueError
@@ -76,7 +76,7 @@ def read_observations(
     needed = [] if schema.id_column is None else [schema.id_column]
     needed += [schema.time_column, *schema.past, *schema.future, *schema.static]
     targets = list(schema.series_columns) if wide else [schema.target_column]
-    require_columns(frame, needed + (targets if require_target else []), schema)
+    require_columns(frame, needed + (targets if require_target else []), trained=True)
     if len(frame) == 0:
         raise InvalidValueError(source_name(frame), "at least one row", "an empty table")
     times = parse_times(frame, schema.time_column)
@@ -120,7 +120,7 @@ def read_future(frame: pd.DataFrame, schema: PanelSchema, ids: Sequence[str]) ->
     Returns:
         Rows whose series number counts in ``ids``; rows of other series are left out.
     """
-    require_columns(frame, [schema.time_column, *schema.future], schema)
+    require_columns(frame, [schema.time_column, *schema.future], trained=True)
     if len(frame) == 0:
         raise InvalidValueError(source_name(frame), "at least one row", "an empty table")
     shared = schema.id_column is None or schema.id_column not in frame.columns
@@ -186,7 +186,7 @@ def _identities(frame: pd.DataFrame, schema: PanelSchema) -> tuple[np.ndarray, p
     return codes.astype(np.int64), ids
 
 
-def _check_order(times: pd.Index, codes: np.ndarray, place) -> np.ndarray:  # noqa: ANN001
+def _check_order(times: pd.Index, codes: np.ndarray, place: Place) -> np.ndarray:
     """Return the rows grouped by series, having refused duplicate and unsorted timestamps."""
     values = times.asi8 if isinstance(times, pd.DatetimeIndex) else times.to_numpy()
     order = np.argsort(codes, kind="stable")
@@ -213,24 +213,22 @@ def _check_order(times: pd.Index, codes: np.ndarray, place) -> np.ndarray:  # no
 
 
 def _wide_targets(
-    frame: pd.DataFrame,
-    schema: PanelSchema,
-    place,  # noqa: ANN001
-    *,
-    require_target: bool,
+    frame: pd.DataFrame, schema: PanelSchema, place: Place, *, require_target: bool
 ) -> tuple[pd.Index, np.ndarray]:
     """Return the series of a wide table, those of the schema first, and their values, R x S."""
     other = {schema.time_column, *schema.past, *schema.future, *schema.series_columns}
     columns = [c for c in schema.series_columns if require_target or c in frame.columns]
     columns += [c for c in frame.columns if c not in other]
     for name in columns:
-        if not is_numeric(frame[name]) and frame[name].map(type).eq(str).all():
+        cells = column_of(frame, name)
+        if not is_numeric(cells) and all(isinstance(cell, str) for cell in cells):
             raise InvalidValueError(
-                f"{place(0)}, column {name!r}", "a number, as each column of a wide table is a series",
-                repr(frame[name].iloc[0]),
+                f"{place(0)}, column {name!r}",
+                "a number, as each column of a table without a target is a series of its own",
+                repr(cells.iloc[0]),
                 "Remove the column, or name the target with target=… and the column that names "
                 "the series with id_column=….",
-            )  # fmt: skip
+            )
     return pd.Index(columns), numeric_columns(frame, columns, place)
 
 

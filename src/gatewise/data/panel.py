@@ -15,7 +15,6 @@ from jaxtyping import Int64
 
 from gatewise.data.calendar import calendar_values
 from gatewise.data.observations import read_future
-from gatewise.data.places import source_name
 from gatewise.data.scaling import PanelScale, fit_scale
 from gatewise.data.schema import PanelSchema
 from gatewise.data.series import Series
@@ -87,7 +86,8 @@ class Panel:
         Returns:
             The constants, for ``WindowSet(…, scale=…)`` and for saving.
         """
-        return fit_scale(self.series, self.schema, self.lengths if stops is None else stops)
+        whole = [len(one) for one in self.series]
+        return fit_scale(self.series, self.schema, whole if stops is None else stops)
 
     def future_ds(self, series: Series | int | str, horizon: int) -> pd.Index:
         """Return the ``horizon`` timestamps after the last step of a series.
@@ -100,11 +100,10 @@ class Panel:
             Timestamps in the series' time zone, or integers.
         """
         if isinstance(series, str):
-            series = next(one for one in self.series if one.unique_id == series)
-        elif isinstance(series, int):
-            series = self.series[series]
-        steps = len(series) + np.arange(horizon)
-        return self.schema.grid.times(series.ds[np.zeros(horizon, dtype=np.int64)], steps)
+            series = [one.unique_id for one in self.series].index(series)
+        one = series if isinstance(series, Series) else self.series[series]
+        steps = len(one) + np.arange(horizon)
+        return self.schema.grid.times(one.ds[:1].repeat(horizon), steps)
 
     def extend(self, horizon: int) -> Panel:
         """Return a panel whose known-future covariates reach ``horizon`` steps ahead.
@@ -119,28 +118,19 @@ class Panel:
             InvalidValueError: If a column that must be known ahead is not; names the series, the
                 column and the first timestamp that lacks a value.
         """
+        futures = [_lengthen(one.future, len(one) + horizon) for one in self.series]
         known = len(self.schema.future)
-        anchors = self.series[0].ds[:0].append([one.ds[:1] for one in self.series])
-        steps = (self.lengths[:, None] + np.arange(horizon)).ravel()
-        times = self.schema.grid.times(anchors.repeat(horizon), steps)
-        features = calendar_values(times, self.schema.calendar)
-        extended = []
-        for k, one in enumerate(self.series):
-            n, m = len(one), max(len(one.future), len(one) + horizon)
-            future = np.full((m, one.future.shape[1]), np.nan)
-            future[: len(one.future)] = one.future
-            future[n : n + horizon, known:] = features[k * horizon : (k + 1) * horizon]
-            lacking = np.isnan(future[n : n + horizon, :known])
+        for one, future in zip(self.series, futures, strict=True):
+            lacking = np.isnan(future[len(one) : len(one) + horizon, :known])
             if lacking.any():
                 step, column = (int(i) for i in np.argwhere(lacking)[0])
                 raise InvalidValueError(
                     f"series {one.unique_id!r}, column {self.schema.future[column]!r}",
                     f"values known ahead for all {horizon} steps of the horizon",
-                    f"none at {times[k * horizon + step]}",
+                    f"none at {self.future_ds(one, step + 1)[-1]}",
                     "Give them in future=…, or as rows without a target after the last one.",
                 )  # fmt: skip
-            extended.append(replace(one, future=future))
-        return replace(self, series=extended)
+        return self._with_futures(futures)
 
     def with_future(self, frame: pd.DataFrame) -> Panel:
         """Return a panel that also knows the future covariates of a table.
@@ -158,30 +148,58 @@ class Panel:
         """
         rows = read_future(frame, self.schema, [one.unique_id for one in self.series])
         grid, known = self.schema.grid, len(self.schema.future)
-        extended = []
+        firsts, lasts = self._ends()
+        times = _like(rows.times, firsts)
+        steps, off = grid.number(
+            firsts.append(times), np.append(np.arange(len(firsts)), rows.series)
+        )
+        steps, off = steps[len(firsts) :], off[len(firsts) :]
+        after = times > lasts[rows.series]
+        if (off & after).any():
+            row = int(np.argmax(off & after))
+            raise InvalidValueError(
+                rows.place(row), f"steps of {grid.alias or grid.width} after the series",
+                "a timestamp between two of them",
+                f"Continue the series, which ends at {lasts[rows.series[row]]}.",
+            )  # fmt: skip
+        futures = []
         bounds = np.searchsorted(rows.series, np.arange(len(self.series) + 1))
         for k, one in enumerate(self.series):
-            part = slice(bounds[k], bounds[k + 1])
-            stamps = one.ds[:1].append(_like(rows.times[part], one.ds))
-            steps, off = grid.number(stamps, np.zeros(len(stamps), dtype=np.int64))
-            after = np.flatnonzero((steps[1:] >= len(one)) & (stamps[1:] > one.ds[-1]))
-            if off[1:][after].any():
-                row = bounds[k] + after[int(np.argmax(off[1:][after]))]
-                raise InvalidValueError(
-                    rows.place(int(row)), f"timestamps every {grid.alias or grid.width}",
-                    "one between two steps", f"Continue the series after {one.ds[-1]}.",
-                )  # fmt: skip
-            steps = steps[1:][after]
-            m = max(len(one.future), int(steps.max(initial=-1)) + 1)
-            future = np.full((m, one.future.shape[1]), np.nan)
-            future[: len(one.future)] = one.future
-            values = rows.future[part][after]
-            future[steps, :known] = np.where(np.isnan(values), future[steps, :known], values)
-            horizon = np.arange(len(one), m)
-            times = grid.times(one.ds[np.zeros(len(horizon), dtype=np.int64)], horizon)
-            future[len(one) :, known:] = calendar_values(times, self.schema.calendar)
-            extended.append(replace(one, future=future))
-        return replace(self, series=extended)
+            part = np.arange(bounds[k], bounds[k + 1])[after[bounds[k] : bounds[k + 1]]]
+            at, values = steps[part], rows.future[part]
+            future = _lengthen(one.future, int(at.max(initial=-1)) + 1)
+            future[at, :known] = np.where(np.isnan(values), future[at, :known], values)
+            futures.append(future)
+        return self._with_futures(futures)
+
+    def _ends(self) -> tuple[pd.Index, pd.Index]:
+        """Return the first and the last timestamp of every series."""
+        none = self.series[0].ds[:0]
+        return (
+            none.append([one.ds[:1] for one in self.series]),
+            none.append([one.ds[-1:] for one in self.series]),
+        )
+
+    def _with_futures(self, futures: list[np.ndarray]) -> Panel:
+        """Return a panel with these known-future covariates, calendar features filled in."""
+        lengths = self.lengths
+        ahead = np.array([len(future) for future in futures]) - lengths
+        begin = np.cumsum(ahead) - ahead
+        steps = np.arange(ahead.sum()) + np.repeat(lengths - begin, ahead)
+        times = self.schema.grid.times(self._ends()[0].repeat(ahead.tolist()), steps)
+        features = calendar_values(times, self.schema.calendar)
+        series = []
+        for k, (one, future) in enumerate(zip(self.series, futures, strict=True)):
+            future[len(one) :, len(self.schema.future) :] = features[begin[k] :][: ahead[k]]
+            series.append(replace(one, future=future))
+        return replace(self, series=series)
+
+
+def _lengthen(future: np.ndarray, steps: int) -> np.ndarray:
+    """Return a copy with at least ``steps`` rows, NaN in the new ones."""
+    rows = np.full((max(len(future), steps), future.shape[1]), np.nan)
+    rows[: len(future)] = future
+    return rows
 
 
 def _like(times: pd.Index, other: pd.Index) -> pd.Index:

@@ -6,11 +6,14 @@ were blank. An index label then still leads back to the line after rows have bee
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+Place = Callable[[int], str]
+"""Names the place of a row in a message."""
 
 _KEY = "gatewise_source"
 
@@ -47,10 +50,18 @@ def row_name(frame: pd.DataFrame, position: int) -> str:
     source = frame.attrs.get(_KEY)
     label = frame.index[position]
     if source and source["blank_lines"] is not None and isinstance(label, int | np.integer):
-        if 0 <= label < source["rows"]:
-            return f"{source['file']}, line {_line_of(int(label), source['blank_lines'])}"
-    suffix = "" if label is position or label == position else f" (index {label!r})"
+        line = _line_of(int(label), source["blank_lines"])
+        return f"{source['file']}, line {line}"
+    suffix = "" if label == position else f" (index {label!r})"
     return f"{source_name(frame)}, row {position}{suffix}"
+
+
+def column_of(frame: pd.DataFrame, name: str) -> pd.Series:
+    """Return one column; names are unique in what ``read_frame`` returns."""
+    column = frame[name]
+    if not isinstance(column, pd.Series):
+        raise TypeError(name)
+    return column
 
 
 def _line_of(row: int, blank_lines: Sequence[int]) -> int:

@@ -19,7 +19,7 @@ from gatewise.data.calendar import calendar_columns, check_calendar, choose_cale
 from gatewise.data.frequency import infer_frequency, season_length
 from gatewise.data.grid import DAY, Grid
 from gatewise.data.numbers import is_numeric
-from gatewise.data.places import source_name
+from gatewise.data.places import column_of, source_name
 from gatewise.data.timestamps import find_time_column, parse_times
 from gatewise.errors import InvalidFileError, InvalidValueError
 
@@ -109,7 +109,11 @@ class PanelSchema:
                 "PanelSchema", "the fields of this version", f"a difference in {odd}",
                 "The file is damaged, or was written by another version of gatewise.",
             )  # fmt: skip
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(**fields)
 
 
 def infer_schema(
@@ -118,10 +122,10 @@ def infer_schema(
     target: str = "y",
     id_column: str = "unique_id",
     time_column: str | None = None,
-    future: Sequence[str] = (),
-    static: Sequence[str] = (),
-    past: Sequence[str] = (),
-    calendar: bool | Sequence[str] = True,
+    future: str | Sequence[str] = (),
+    static: str | Sequence[str] = (),
+    past: str | Sequence[str] = (),
+    calendar: bool | str | Sequence[str] = True,
     frequency: str | None = None,
     season_length: int | None = None,
 ) -> PanelSchema:
@@ -152,22 +156,23 @@ def infer_schema(
     """
     if len(frame) == 0:
         raise InvalidValueError(source_name(frame), "at least one row", "an empty table")
+    past, future, static = _names(past), _names(future), _names(static)
     time = time_column or find_time_column(frame)
-    covariates = _distinct([*past, *future, *static])
+    covariates = (*past, *future, *static)
+    _check_roles((time, id_column, target, *covariates))
     require_columns(frame, [time, *covariates])
-    layout = "long" if target in frame.columns else "wide"
+    layout, has_ids = "long", id_column in frame.columns
     series_columns: tuple[str, ...] = ()
-    has_ids = id_column in frame.columns
-    if layout == "wide":
-        if has_ids or target != "y" or static:
-            require_columns(frame, [target])
+    if target not in frame.columns:
+        layout = "wide"
         series_columns = tuple(c for c in frame.columns if c != time and c not in covariates)
-        if not any(is_numeric(frame[c]) for c in series_columns):
-            require_columns(frame, [target])
+        numeric = [c for c in series_columns if is_numeric(column_of(frame, c))]
+        if has_ids or static or target != "y" or not numeric:
+            require_columns(frame, [target], remedy="Name the column to forecast with target=….")
     times = parse_times(frame, time)
     codes = np.zeros(len(frame), dtype=np.int64)
     if has_ids:
-        codes = pd.factorize(frame[id_column])[0].astype(np.int64)
+        codes = np.asarray(pd.factorize(column_of(frame, id_column))[0], dtype=np.int64)
     dated = isinstance(times, pd.DatetimeIndex)
     step = 1
     if frequency is None:
@@ -181,14 +186,14 @@ def infer_schema(
     if isinstance(calendar, bool):
         features = choose_calendar(frequency, span / DAY if dated else 0.0) if calendar else ()
     else:
-        features = check_calendar(calendar, frequency)
+        features = check_calendar(_names(calendar), frequency)
     return PanelSchema(
         id_column=id_column if has_ids else None,
         time_column=time,
         target_column=target,
-        past=tuple(past),
-        future=tuple(future),
-        static=tuple(static),
+        past=past,
+        future=future,
+        static=static,
         frequency=Grid.of(frequency).alias if frequency else None,
         layout=layout,
         calendar=features,
@@ -200,56 +205,64 @@ def infer_schema(
 
 
 def require_columns(
-    frame: pd.DataFrame, columns: Sequence[str], trained_with: PanelSchema | None = None
+    frame: pd.DataFrame, columns: Sequence[str], *, trained: bool = False, remedy: str = ""
 ) -> None:
-    """Raise InvalidValueError for the first of ``columns`` that ``frame`` lacks.
+    """Raise InvalidValueError if ``frame`` lacks any of ``columns``.
 
     Args:
         frame: The table.
         columns: The names that it must have.
-        trained_with: The schema that asks for them, if a model was trained with it.
+        trained: Whether a schema that was learned before asks for them.
+        remedy: What else to do than to add the first one.
     """
     missing = [name for name in columns if name not in frame.columns]
     if not missing:
         return
     present = ", ".join(repr(name) for name in frame.columns)
     expected = f"a column {missing[0]!r}"
-    remedy = f"Add the column {missing[0]!r}."
-    if trained_with is not None:
+    remedy = remedy or f"Add the column {missing[0]!r}."
+    if trained:
         asked = ", ".join(repr(name) for name in columns)
-        expected = f"the columns the model was trained with: {asked}"
+        expected = f"the columns {asked}, as in the training table"
         remedy = f"Add the column {missing[0]!r}, or fit a model without it."
-    near = difflib.get_close_matches(missing[0], [str(name) for name in frame.columns], n=1)
+    near = difflib.get_close_matches(missing[0], list(frame.columns), n=1)
     if near:
         remedy = f"Did you mean {near[0]!r}? {remedy}"
     got = f"no {', '.join(repr(name) for name in missing)} among {present}"
     raise InvalidValueError(source_name(frame), expected, got, remedy)
 
 
-def _distinct(columns: list[str]) -> list[str]:
+def _names(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return names as a tuple; one name alone is one name, not its letters."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _check_roles(columns: Sequence[str]) -> None:
     """Refuse a column with two roles."""
     for name in columns:
         if columns.count(name) > 1:
             raise InvalidValueError(
-                f"column {name!r}", "one role: past, future or static", "several",
-                "Name it once.",
+                f"column {name!r}", "one role (id, time, target, past, future or static)",
+                "several", "Name it once.",
             )  # fmt: skip
-    return columns
 
 
 def _longest(times: pd.Index, codes: np.ndarray) -> tuple[int, int]:
     """Return the span of the longest series (nanoseconds or units) and the most rows of one."""
     values = times.as_unit("ns").asi8 if isinstance(times, pd.DatetimeIndex) else times.to_numpy()
-    groups = pd.Series(values).groupby(codes)
-    return int((groups.max() - groups.min()).max()), int(np.bincount(codes + 1).max())
+    order = np.argsort(codes, kind="stable")
+    first = np.flatnonzero(np.diff(codes[order], prepend=-2))
+    values = values[order]
+    spans = np.maximum.reduceat(values, first) - np.minimum.reduceat(values, first)
+    return int(spans.max()), int(np.diff(first, append=len(order)).max())
 
 
 def _categories(frame: pd.DataFrame, static: Sequence[str]) -> dict[str, list[str]]:
     """Return the sorted categories of every static column that is not numeric."""
     return {
-        name: sorted({str(cell) for cell in frame[name].dropna().unique()})
+        name: sorted({str(cell) for cell in column_of(frame, name).dropna().unique()})
         for name in static
-        if not is_numeric(frame[name])
+        if not is_numeric(column_of(frame, name))
     }
 
 

@@ -19,24 +19,30 @@ Part = list[tuple[int, int]]
 """One (start, stop) per series, in steps."""
 
 
-def split_last(panel: Panel, steps: int) -> tuple[Part, Part]:
+def split_last(panel: Panel, steps: int | float) -> tuple[Part, Part]:
     """Keep the last steps of each series.
 
     Args:
         panel: The series.
-        steps: How many to keep, at least 1.
+        steps: How many to keep, at least 1; or a share of each series, in (0, 1).
 
     Returns:
         The part before them, and they.
 
     Raises:
-        InvalidValueError: If a series is not longer than that.
+        InvalidValueError: If a series is not longer than that, or ``steps`` is out of range.
     """
-    if steps < 1:
-        raise InvalidValueError("validation", "at least 1 step", str(steps))
-    panel.require_steps(steps + 1, f"the last {steps} are kept for validation")
-    ends = [len(one) for one in panel.series]
-    return [(0, n - steps) for n in ends], [(n - steps, n) for n in ends]
+    share = isinstance(steps, float)
+    if (share and not 0 < steps < 1) or steps <= 0:
+        raise InvalidValueError("validation", "steps (1 or more) or a share in (0, 1)", str(steps))
+    kept = 1 if share else int(steps)
+    panel.require_steps(kept + 1, f"the last {steps} are kept for validation")
+    cuts = []
+    for n in (len(one) for one in panel.series):
+        cut = n - (min(max(round(n * steps), 1), n - 1) if share else kept)
+        cuts.append([0, cut, n])
+    train, validation = _parts(cuts)
+    return train, validation
 
 
 def split_at(panel: Panel, *borders: str | int | pd.Timestamp) -> tuple[Part, ...]:
@@ -90,14 +96,13 @@ def _step_of(ds: pd.Index, border: str | int | pd.Timestamp) -> int:
         if isinstance(border, int | np.integer):
             return int(ds.searchsorted(border))
         raise InvalidValueError("border", "an integer, as time is", repr(border))
-    try:
-        stamp = pd.Timestamp(border) if isinstance(border, str | pd.Timestamp) else pd.NaT
-    except ValueError:
-        stamp = pd.NaT
-    if stamp is pd.NaT:
+    stamps = pd.DatetimeIndex(pd.to_datetime([border], errors="coerce"))
+    if isinstance(border, int) or stamps.hasnans:
         raise InvalidValueError(
             "border", "a time", repr(border), "Write dates as 2024-01-31 or 2024-01-31 14:00:00."
         )
-    if stamp.tz is None and ds.tz is not None:
-        stamp = stamp.tz_localize(ds.tz)
-    return int(ds.searchsorted(stamp))
+    if stamps.tz is None and ds.tz is not None:
+        stamps = stamps.tz_localize(ds.tz)
+    elif stamps.tz is not None and ds.tz is None:
+        raise InvalidValueError("border", "a time without a zone, as the data have", repr(border))
+    return int(ds.searchsorted(stamps)[0])

@@ -1,33 +1,35 @@
 """The time column: which one it is, and its cells as one pandas index.
 
 Accepted: datetimes (naive or with a time zone, which is kept), periods (their start), ISO 8601
-text, ``day/month/year`` text whose order the column itself proves, ``yyyymmdd`` integers, and plain
-integers (a step counter). Text with several UTC offsets becomes UTC.
+text, ``day/month/year`` text whose order the column itself proves, text in any one format that
+pandas recognises in its first cell, ``yyyymmdd`` integers, and plain integers (a step counter).
+Text with several UTC offsets becomes UTC.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from gatewise.data.places import row_name, source_name
+from gatewise.data.places import column_of, row_name, source_name
 from gatewise.errors import InvalidValueError
 
 _NAMES: Final = ("ds", "date", "datetime", "timestamp", "time", "year", "t", "step")
 _DATE_TEXT: Final = re.compile(
-    r"^\s*(\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}.*)\s*$"
+    r"^\s*(\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\b.*)\s*$"
 )
-_SHORT_DATE: Final = re.compile(r"^\s*(\d{1,2})([-/.])(\d{1,2})[-/.]\d{2,4}(?!\d)")
-_ISO_REMEDY: Final = "Write dates as 2024-01-31 or 2024-01-31 14:00:00."
+_SHORT_DATE: Final = re.compile(r"^\s*(\d{1,2})([-/.])(\d{1,2})[-/.]\d{2,4}\b")
+_REMEDY: Final = "Write dates as 2024-01-31 or 2024-01-31 14:00:00."
 
 
 def find_time_column(frame: pd.DataFrame) -> str:
     """Return the name of the time column: ``ds``, or the only column that holds dates.
+
+    Failing these, a numeric column called ``date``, ``time``, ``timestamp``, ``year``, ``t`` ….
 
     Args:
         frame: The table.
@@ -40,21 +42,21 @@ def find_time_column(frame: pd.DataFrame) -> str:
     """
     if "ds" in frame.columns:
         return "ds"
-    dated = [name for name in frame.columns if _looks_dated(frame[name])]
-    if len(dated) == 1:
-        return dated[0]
-    counters = [
-        name
-        for name in frame.columns
-        if str(name).lower() in _NAMES and pd.api.types.is_numeric_dtype(frame[name])
-    ]
-    if not dated and len(counters) == 1:
-        return counters[0]
-    columns = ", ".join(repr(name) for name in (dated or list(frame.columns)))
-    got = f"several: {columns}" if dated else f"none among the columns {columns}"
+    found = [name for name in frame.columns if _looks_dated(column_of(frame, name))]
+    if not found:
+        found = [
+            name
+            for name in frame.columns
+            if name.lower() in _NAMES and pd.api.types.is_numeric_dtype(frame.dtypes[name])
+        ]
+    if len(found) == 1:
+        return found[0]
+    columns = ", ".join(repr(name) for name in (found or frame.columns))
     raise InvalidValueError(
-        source_name(frame), "one time column", got, "Name it with time_column=…, or call it 'ds'."
-    )
+        source_name(frame), "one time column",
+        f"several: {columns}" if found else f"none among the columns {columns}",
+        "Name it with time_column=…, or call it 'ds'.",
+    )  # fmt: skip
 
 
 def parse_times(frame: pd.DataFrame, column: str) -> pd.Index:
@@ -71,28 +73,27 @@ def parse_times(frame: pd.DataFrame, column: str) -> pd.Index:
     Raises:
         InvalidValueError: If a cell is missing, is no time, or leaves day and month in doubt.
     """
-    values = frame[column]
-    _refuse(
-        frame, column, values.isna().to_numpy(), "a time", "Fill in the time, or remove the row."
-    )
+    values = column_of(frame, column)
+    empty = values.isna().to_numpy()
+    _refuse(frame, column, empty, "a time", "Fill in the time, or remove the row.")
     if isinstance(values.dtype, pd.PeriodDtype):
         return _trim(pd.PeriodIndex(values).to_timestamp())
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         return _trim(pd.DatetimeIndex(values))
     if pd.api.types.is_bool_dtype(values.dtype):
-        _refuse(frame, column, np.ones(len(values), bool), "a time", _ISO_REMEDY)
+        _refuse(frame, column, ~empty, "a time", _REMEDY)
     if pd.api.types.is_numeric_dtype(values.dtype):
         return _from_numbers(frame, column)
     return _from_text(frame, column)
 
 
 def _looks_dated(values: pd.Series) -> bool:
-    """Tell whether the first cells are dates."""
+    """Tell whether a column's type or its first cells are those of dates."""
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         return True
     if isinstance(values.dtype, pd.PeriodDtype):
         return True
-    if pd.api.types.is_numeric_dtype(values.dtype) or isinstance(values.dtype, pd.CategoricalDtype):
+    if pd.api.types.is_numeric_dtype(values.dtype):
         return False
     sample = values.dropna().head(20)
     return len(sample) > 0 and all(_DATE_TEXT.match(str(cell)) for cell in sample)
@@ -100,66 +101,53 @@ def _looks_dated(values: pd.Series) -> bool:
 
 def _from_numbers(frame: pd.DataFrame, column: str) -> pd.Index:
     """Read integers as a step counter, or as dates where all of them are ``yyyymmdd``."""
-    values = frame[column].to_numpy(dtype=np.float64)
-    _refuse(
-        frame, column, values != np.floor(values), "a whole number or a date", _ISO_REMEDY
-    )  # infinities and fractions
-    _refuse(frame, column, np.abs(values) > 2**53, "a whole number below 2**53", _ISO_REMEDY)
-    numbers = frame[column].to_numpy(dtype=np.int64)
-    if len(numbers) and 18000101 <= numbers.min() and numbers.max() <= 22001231:
-        dates = pd.to_datetime(pd.Series(numbers).astype(str), format="%Y%m%d", errors="coerce")
-        if not dates.isna().any():
-            return _trim(pd.DatetimeIndex(dates))
+    cells = column_of(frame, column)
+    values = cells.to_numpy(dtype=np.float64)
+    wrong = (values != np.floor(values)) | (np.abs(values) > 2**53)  # infinities are beyond
+    _refuse(frame, column, wrong, "a date or a whole number below 2**53", _REMEDY)
+    numbers = cells.to_numpy(dtype=np.int64)
+    if len(numbers) and numbers.min() >= 1800_01_01 and numbers.max() <= 2200_12_31:
+        text = pd.Series(numbers).astype(str)
+        dates = pd.DatetimeIndex(pd.to_datetime(text, format="%Y%m%d", errors="coerce"))
+        if not dates.hasnans:
+            return _trim(dates)
     return pd.Index(numbers)
 
 
 def _from_text(frame: pd.DataFrame, column: str) -> pd.Index:
     """Read text, ``datetime.date`` and ``Timestamp`` objects."""
-    cells = frame[column].astype(object)
-    first = cells.iloc[0] if len(cells) else ""
-    read: Callable[..., pd.Index]
-    if isinstance(first, str) and _SHORT_DATE.match(first):
-        dayfirst = _day_first(frame, column)
-
-        def read(values: pd.Series, **options: object) -> pd.Index:
-            return pd.DatetimeIndex(pd.to_datetime(values, dayfirst=dayfirst, **options))
-
-    else:
-
-        def read(values: pd.Series, **options: object) -> pd.Index:
-            return pd.DatetimeIndex(pd.to_datetime(values, format="ISO8601", **options))
-
+    cells = column_of(frame, column).astype(object)
+    how: dict[str, Any] = {"format": "ISO8601"}
+    if len(cells) and _SHORT_DATE.match(str(cells.iloc[0])):
+        how = {"dayfirst": _day_first(frame, column)}
     with warnings.catch_warnings():
-        # pandas warns before it guesses cell by cell; here a guess is an error.
+        # pandas warns before it guesses cell by cell; here such a guess is an error.
         warnings.simplefilter("error")
-        for options in ({}, {"utc": True}):
+        for options in (how, how | {"utc": True}, {}):
             try:
-                return _trim(read(cells, **options))
-            except (ValueError, TypeError, OverflowError, UserWarning, FutureWarning):
+                return _trim(pd.DatetimeIndex(pd.to_datetime(cells, **options)))
+            except (ValueError, TypeError, OverflowError, Warning):
                 continue
         warnings.simplefilter("ignore")
-        wrong = read(cells, utc=True, errors="coerce").isna()
-    if not wrong.any():
-        wrong = np.ones(len(cells), bool)
-    _refuse(frame, column, wrong, "a time", _ISO_REMEDY)
-    raise AssertionError  # _refuse has raised
+        how |= {"errors": "coerce", "utc": True}
+        read = pd.DatetimeIndex(pd.to_datetime(cells, **how))
+    wrong = np.asarray(read.isna())
+    return _refuse(frame, column, wrong if wrong.any() else ~wrong, "a time", _REMEDY)
 
 
 def _day_first(frame: pd.DataFrame, column: str) -> bool:
     """Decide between day/month and month/day from the whole column, or refuse."""
-    parts = frame[column].astype(str).str.extract(_SHORT_DATE)
-    first, second = (pd.to_numeric(parts[k]).to_numpy() for k in (0, 2))
+    parts = column_of(frame, column).astype(str).str.extract(_SHORT_DATE)
+    first, second = (np.asarray(parts[k], dtype=np.float64) for k in (0, 2))
     if (first > 12).any():
         return True
     if (second > 12).any():
         return False
     if (parts[1] == ".").all():  # dots are used where the day comes first
         return True
-    _refuse(
-        frame, column, np.ones(len(parts), bool), "a date whose day and month can be told apart",
-        _ISO_REMEDY,
-    )  # fmt: skip
-    raise AssertionError  # _refuse has raised
+    everywhere = np.ones(len(parts), dtype=bool)
+    _refuse(frame, column, everywhere, "a date whose day and month can be told apart", _REMEDY)
+    return False
 
 
 def _trim(times: pd.DatetimeIndex) -> pd.DatetimeIndex:
@@ -169,13 +157,13 @@ def _trim(times: pd.DatetimeIndex) -> pd.DatetimeIndex:
     return coarse if times.unit != "ns" or (coarse == times).all() else times
 
 
-def _refuse(
-    frame: pd.DataFrame, column: str, wrong: np.ndarray, expected: str, remedy: str
-) -> None:
-    """Raise for the first row that is wrong."""
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        cell = frame[column].iloc[row]
-        got = "an empty cell" if pd.isna(cell) else repr(cell)
-        where = f"{row_name(frame, row)}, column {column!r}"
-        raise InvalidValueError(where, expected, got, remedy)
+def _refuse(frame: pd.DataFrame, column: str, wrong: Any, expected: str, remedy: str) -> Any:
+    """Raise for the first row that is wrong, if there is one."""
+    if not np.any(wrong):
+        return
+    row = int(np.argmax(wrong))
+    cell = column_of(frame, column).iloc[row]
+    raise InvalidValueError(
+        f"{row_name(frame, row)}, column {column!r}", expected,
+        "an empty cell" if pd.isna(cell) else repr(cell), remedy,
+    )  # fmt: skip

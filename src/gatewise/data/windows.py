@@ -8,7 +8,7 @@ A window is then one contiguous stretch, and a batch is one gather per tensor.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -57,12 +57,17 @@ class WindowBatch:
     def __len__(self) -> int:
         return len(self.series)
 
+    def to(self, device: torch.device | str) -> WindowBatch:
+        """Return the same windows on a device."""
+        return WindowBatch(*(getattr(self, entry.name).to(device) for entry in fields(self)))
+
 
 class WindowSet:
     """All windows of a panel that can be used, in order of series and time.
 
     The window at origin ``o`` of a series reads the steps [o - lookback, o) and forecasts
-    [o, o + horizon). It is used if both parts have at least one observed value.
+    [o, o + horizon). It is used if both parts have at least one observed value; ``left_out``
+    counts those that have not.
 
     Args:
         panel: The series.
@@ -73,6 +78,8 @@ class WindowSet:
         stride: Distance between the origins of neighbouring windows.
         allow_short: Keep windows whose look-back begins before the series: the steps that do not
             exist are masked.
+        require_truth: Whether the horizon needs an observed value. Without, it may also reach
+            beyond the last step.
         scale: Constants from ``Panel.fit_scale``; None: of the whole panel.
 
     Raises:
@@ -88,31 +95,34 @@ class WindowSet:
         origins: Sequence[tuple[int, int]] | None = None,
         stride: int = 1,
         allow_short: bool = False,
+        require_truth: bool = True,
         scale: PanelScale | None = None,
     ) -> None:
         for name, value in (("lookback", lookback), ("horizon", horizon), ("stride", stride)):
             if value < 1:
                 raise InvalidValueError(name, "at least 1", str(value))
         self._load(panel, lookback, horizon, scale or panel.fit_scale())
-        spans = [(0, len(one)) for one in panel.series] if origins is None else list(origins)
-        if len(spans) != len(panel.series):
-            raise InvalidValueError(
-                "origins", f"one (start, stop) for each of {len(panel.series)} series",
-                str(len(spans)),
-            )  # fmt: skip
+        ends = [len(one) + (0 if require_truth else horizon) for one in panel.series]
+        spans = [(0, end) for end in ends] if origins is None else list(origins)
+        if len(spans) != len(ends):
+            count = f"one (start, stop) for each of {len(ends)} series"
+            raise InvalidValueError("origins", count, str(len(spans)))
         lowest = 1 if allow_short else lookback
         candidates = [
-            np.arange(max(start, lowest), min(stop, len(one)) - horizon + 1, stride)
-            for one, (start, stop) in zip(panel.series, spans, strict=True)
+            np.arange(max(start, lowest), min(stop, end) - horizon + 1, stride)
+            for end, (start, stop) in zip(ends, spans, strict=True)
         ]
         series = np.repeat(np.arange(len(candidates)), [len(c) for c in candidates])
         origin = np.concatenate(candidates).astype(np.int64)
         middle = self._base[series] + origin
         observed = np.concatenate([[0], np.cumsum(self._mask.numpy())])
         usable = observed[middle] > observed[middle - lookback]
-        usable &= observed[middle + horizon] > observed[middle]
+        if require_truth:
+            usable &= observed[middle + horizon] > observed[middle]
         self.left_out = int((~usable).sum())
-        self._keep(series[usable], origin[usable])
+        self.series = torch.from_numpy(series[usable])
+        self.origin = torch.from_numpy(origin[usable])
+        self._starts = torch.from_numpy(middle[usable] - lookback)
         if len(self) == 0:
             longest = max(panel.series, key=len)
             raise InvalidValueError(
@@ -143,11 +153,18 @@ class WindowSet:
         Raises:
             InvalidValueError: If a known-future covariate does not reach over the horizon.
         """
-        panel = panel.extend(horizon)
-        windows = cls.__new__(cls)
-        windows._load(panel, lookback, horizon, scale or panel.fit_scale())
-        windows.left_out = 0
-        windows._keep(np.arange(len(panel.series)), panel.lengths)
+        windows = cls(
+            panel.extend(horizon), lookback, horizon,
+            origins=[(len(one), len(one) + horizon) for one in panel.series],
+            allow_short=True, require_truth=False, scale=scale,
+        )  # fmt: skip
+        if len(windows) < len(panel.series):
+            lost = set(range(len(panel.series))) - set(windows.series.tolist())
+            name = panel.series[min(lost)].unique_id
+            raise InvalidValueError(
+                f"series {name!r}", "an observed target to forecast from", "none",
+                "Remove the series.",
+            )  # fmt: skip
         return windows
 
     def __len__(self) -> int:
@@ -197,14 +214,10 @@ class WindowSet:
             future[base : base + len(one.future)] = _scaled(one.future, scale.future)
         static = _scaled(np.stack([one.static for one in panel.series]), scale.static)
         self._mask = torch.from_numpy(~np.isnan(y))
-        self._y, self._past = _tensor(y), _tensor(past)
-        self._future, self._static = _tensor(future), _tensor(static)
+        self._y, self._past = _tensor(y, "target"), _tensor(past, "past covariates")
+        self._future = _tensor(future, "known-future covariates")
+        self._static = _tensor(static, "static covariates")
         self._center, self._scale = torch.from_numpy(pairs).unbind(1)
-
-    def _keep(self, series: np.ndarray, origin: np.ndarray) -> None:
-        """Settle on the windows."""
-        self.series, self.origin = torch.from_numpy(series), torch.from_numpy(origin)
-        self._starts = torch.from_numpy(self._base[series] + origin - self.lookback)
 
 
 def _scaled(values: np.ndarray, pairs: Sequence[tuple[float, float]]) -> np.ndarray:
@@ -213,9 +226,16 @@ def _scaled(values: np.ndarray, pairs: Sequence[tuple[float, float]]) -> np.ndar
     return (values - center) / scale
 
 
-def _tensor(values: np.ndarray) -> Tensor:
+def _tensor(values: np.ndarray, what: str) -> Tensor:
     """Return float32 with 0 for NaN."""
-    return torch.from_numpy(np.nan_to_num(values, nan=0.0).astype(np.float32))
+    values = np.where(np.isnan(values), 0.0, values)
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest > np.finfo(np.float32).max:
+        raise InvalidValueError(
+            what, "values of the size of those in training", f"one {largest:.0e} times as large",
+            "Check the units.",
+        )  # fmt: skip
+    return torch.from_numpy(values.astype(np.float32))
 
 
 def _rows(flat: Tensor, starts: Tensor, steps: int) -> Tensor:
