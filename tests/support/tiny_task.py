@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
-import signal
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 
-def tiny_network(seed: int = 0, *, dropout: float = 0.0) -> nn.Module:
+def tiny_network(seed: int = 0, *, dropout: float = 0.3) -> nn.Module:
     """An LSTM with a head, from weights of its own seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return TinyNetwork(dropout)
+
+
+def assert_same_weights(a: nn.Module, b: nn.Module) -> None:
+    """Raise unless every entry of the two state dicts is the same, bit for bit."""
+    ours, theirs = a.state_dict(), b.state_dict()
+    assert ours.keys() == theirs.keys()
+    differing = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    assert not differing, f"differing: {differing}"
 
 
 class TinyNetwork(nn.Module):
@@ -38,12 +45,16 @@ class TinyTask:
     samples: int = 50
     batch_size: int = 8
     seed: int = 1
-    poison: tuple[int, ...] = ()  # calls of loss (from 1) that give NaN
-    kill: tuple[int, int] | None = None  # a call of loss, and the signal to send then
-    score_list: list[float] = field(default_factory=list)  # scores to report, one an epoch
     masked: tuple[int, ...] = ()  # samples of weight zero
-    calls: int = 0
-    epochs: int = 0
+    scores: tuple[float, ...] = ()  # scores to report instead, one an epoch
+    nan_loss_at: int = 0  # call of loss, from 1; so are the next three
+    nan_gradient_at: int = 0
+    fail_at: int = 0
+    signal_at: int = 0
+    signal: int = 0
+    only_rank: int | None = None  # where to fail
+    calls: int = field(default=0, init=False)
+    epochs: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         generator = torch.Generator().manual_seed(self.seed)
@@ -58,20 +69,25 @@ class TinyTask:
 
     def loss(self, network: nn.Module, indices: Tensor) -> tuple[Tensor, Tensor]:
         self.calls += 1
-        if self.kill is not None and self.calls == self.kill[0]:
-            os.kill(os.getpid(), self.kill[1])
+        if self.calls == self.signal_at:
+            os.kill(os.getpid(), self.signal)
+        if self.calls == self.fail_at and self._is_here():
+            raise ArithmeticError("the task failed")
         weight = self.weight[indices]
         loss = (weight * (network(self.x[indices]) - self.y[indices]) ** 2).sum()
-        if self.calls in self.poison:
+        if self.calls == self.nan_loss_at:
             loss = loss * torch.nan
+        if self.calls == self.nan_gradient_at:
+            loss = loss + (loss * 0).sqrt()  # 0, with an infinite slope times zero
         return loss, weight.sum()
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         self.epochs += 1
-        if self.score_list:
-            return {"loss": self.score_list[self.epochs - 1]}
+        if self.scores:
+            return {"loss": self.scores[self.epochs - 1]}
         loss = ((network(self.x) - self.y) ** 2).mean()
         return {"loss": loss.item(), "rmse": loss.sqrt().item()}
 
-
-KILL = signal.SIGKILL
+    def _is_here(self) -> bool:
+        ours = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        return self.only_rank is None or self.only_rank == ours

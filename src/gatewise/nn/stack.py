@@ -7,7 +7,7 @@ so that streaming and exporting need to know the layers only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,11 +38,11 @@ class StackState(NamedTuple):
 
     layers: tuple[LSTMStates, ...]
 
-    def detach(self) -> Self:
+    def detach(self) -> StackState:
         """Return the state cut off from the graph, as truncated BPTT does between chunks."""
         return self._replace(layers=tuple((h.detach(), c.detach()) for h, c in self.layers))
 
-    def to(self, device_or_dtype: torch.device | torch.dtype | str) -> Self:
+    def to(self, device_or_dtype: torch.device | torch.dtype | str) -> StackState:
         """Return the state on another device or in another dtype."""
         return self._replace(
             layers=tuple((h.to(device_or_dtype), c.to(device_or_dtype)) for h, c in self.layers)

@@ -33,7 +33,7 @@ def gru_layer(
     reset: Bool[Tensor, "T B"] | None = None,
     trace: bool = False,
 ) -> tuple[
-    Float[Tensor, "T B DH"],
+    Float[Tensor, "T B D*H"],
     Float[Tensor, "D B H"],
     dict[str, Float[Tensor, "D T B H"]] | None,
 ]:

@@ -38,7 +38,7 @@ def lstm_layer(
     reset: Bool[Tensor, "T B"] | None = None,
     trace: bool = False,
 ) -> tuple[
-    Float[Tensor, "T B DP"],
+    Float[Tensor, "T B D*P"],
     Float[Tensor, "D B P"],
     Float[Tensor, "D B H"],
     dict[str, Float[Tensor, "D T B _"]] | None,

@@ -32,7 +32,7 @@ def rnn_layer(
     reset: Bool[Tensor, "T B"] | None = None,
     trace: bool = False,
 ) -> tuple[
-    Float[Tensor, "T B DH"],
+    Float[Tensor, "T B D*H"],
     Float[Tensor, "D B H"],
     dict[str, Float[Tensor, "D T B H"]] | None,
 ]:

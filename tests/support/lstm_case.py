@@ -1,0 +1,121 @@
+"""One configuration of an LSTM layer with its numbers, and how to evaluate an LSTM on it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from gatewise.ops import reference
+
+Layer = Callable[..., tuple]
+"""``layer(x, h0, c0, weights, *, lengths, reset, trace) -> (y, h_n, c_n, trace)``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LSTMCase:
+    """Sizes and options of one layer; everything random follows from ``seed``."""
+
+    T: int = 5
+    B: int = 3
+    I: int = 4  # noqa: E741 - the field's letter
+    H: int = 6
+    P: int = 0
+    D: int = 1
+    bias: bool = True
+    lengths: bool = False
+    reset: bool = False
+    trace: bool = False
+    contiguous: bool = True
+    scale: float = 1.0
+    seed: int = 0
+
+    def __str__(self) -> str:
+        changed = (f for f in fields(self) if getattr(self, f.name) != f.default)
+        return "-".join(f"{f.name}{getattr(self, f.name)}" for f in changed) or "plain"
+
+    def tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        """Return x, h0, c0 and the weights: values that float32 holds exactly, in ``dtype``."""
+        draw = torch.Generator().manual_seed(self.seed)
+        width = self.P or self.H
+        shapes = {
+            "x": (self.T, self.B, self.I),
+            "h0": (self.D, self.B, width),
+            "c0": (self.D, self.B, self.H),
+        }
+        for direction in range(self.D):
+            shapes[f"w_ih{direction}"] = (4 * self.H, self.I)
+            shapes[f"w_hh{direction}"] = (4 * self.H, width)
+            if self.bias:
+                shapes[f"b_ih{direction}"] = shapes[f"b_hh{direction}"] = (4 * self.H,)
+            if self.P:
+                shapes[f"w_hr{direction}"] = (self.P, self.H)
+        values = {name: torch.randn(shape, generator=draw) for name, shape in shapes.items()}
+        for name, value in values.items():
+            if name.startswith(("w_", "b_")):
+                value *= self.scale / self.H**0.5
+        values = {name: value.to(dtype) for name, value in values.items()}
+        if not self.contiguous:
+            values = {name: _strided(value) for name, value in values.items()}
+        return values
+
+    def sequence_options(self) -> dict[str, Tensor | None]:
+        """Return ``lengths`` and ``reset`` for the layer."""
+        draw = torch.Generator().manual_seed(self.seed + 1)
+        lengths = torch.randint(1, self.T + 1, (self.B,), generator=draw) if self.lengths else None
+        reset = torch.rand(self.T, self.B, generator=draw) < 0.4 if self.reset else None
+        return {"lengths": lengths, "reset": reset}
+
+
+def evaluate(layer: Layer, case: LSTMCase, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return every output of ``layer`` and the gradient of every input and weight."""
+    tensors = {name: value.requires_grad_() for name, value in case.tensors(dtype).items()}
+    x, h0, c0, *weights = tensors.values()
+    y, h_n, c_n, trace = layer(x, h0, c0, weights, trace=case.trace, **case.sequence_options())
+    results = {"y": y, "h_n": h_n, "c_n": c_n}
+    results |= {f"trace.{name}": value for name, value in (trace or {}).items()}
+    draw = torch.Generator().manual_seed(case.seed + 2)
+    pull = [torch.randn(value.shape, generator=draw).to(dtype) for value in results.values()]
+    # A trace of constants, as a wrong layer may return, has no gradient to give.
+    live = [
+        (value, g) for value, g in zip(results.values(), pull, strict=True) if value.requires_grad
+    ]
+    torch.autograd.backward(*zip(*live, strict=True))
+    results |= {f"grad.{name}": _gradient(value) for name, value in tensors.items()}
+    return {name: value.detach() for name, value in results.items()}
+
+
+def torch_layer(x, h0, c0, weights, *, lengths=None, reset=None, trace=False):
+    """Run torch's own LSTM operation where it can do what is asked; else plain torch."""
+    if lengths is not None or reset is not None or trace:
+        return reference.lstm_layer(x, h0, c0, weights, lengths=lengths, reset=reset, trace=trace)
+    per_direction = len(weights) // h0.shape[0]
+    with warnings.catch_warnings():
+        # oneDNN says once that it has no projections.
+        warnings.filterwarnings("ignore", message="LSTM with projections", category=UserWarning)
+        y, h_n, c_n = torch.lstm(
+            x,
+            (h0, c0),
+            weights,
+            has_biases=per_direction >= 4,
+            num_layers=1,
+            dropout=0.0,
+            train=True,
+            bidirectional=h0.shape[0] == 2,
+            batch_first=False,
+        )
+    return y, h_n, c_n, None
+
+
+def _strided(value: Tensor) -> Tensor:
+    """Return the same numbers, spread over every second place of a larger tensor."""
+    spread = torch.empty(*value.shape[:-1], 2 * value.shape[-1], dtype=value.dtype)
+    spread[..., ::2] = value
+    return spread[..., ::2]
+
+
+def _gradient(value: Tensor) -> Tensor:
+    return torch.zeros_like(value) if value.grad is None else value.grad
