@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -64,12 +65,15 @@ def fit_command(task: str, estimator: type) -> Callable[..., None]:
         progress: Annotated[bool, Parameter(help="Show a progress bar", group=_RUN)] = True,
         **settings: Any,
     ) -> None:
-        directory = run_directory(task, out, resume=resume, overwrite=overwrite)
+        # Under torchrun each process runs this program; one of them speaks and writes for all.
+        leading = os.environ.get("RANK", "0") == "0"
+        directory = run_directory(task, out, resume=resume, overwrite=overwrite or not leading)
         data = file if file is not None else _example(task, settings)
         model = estimator(**settings).fit(
             data, validation=validation, run_dir=directory, resume=resume, progress=progress
         )
-        _conclude(model, directory, file)
+        if leading:
+            _conclude(model, directory, file)
 
     own = list(inspect.signature(command, eval_str=True).parameters.values())[:-1]
     fields = field_parameters(estimator)

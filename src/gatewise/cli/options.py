@@ -11,6 +11,7 @@ import csv
 import dataclasses
 import inspect
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from cyclopts import Group, Parameter, Token
@@ -50,7 +51,8 @@ def _option(hint: Any, metadata: Any, group: Group) -> Parameter:
     common = {"help": help_line, "group": group, "show_default": _shown_default}
     if _tuple_of(hint) is None:
         return Parameter(**common)
-    return Parameter(**common, converter=_tuple_from_tokens, n_tokens=1, negative="")
+    converter = partial(_tuple_from_tokens, hint)
+    return Parameter(**common, converter=converter, n_tokens=1, negative="")
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
@@ -79,7 +81,8 @@ def _tuple_of(hint: Any) -> type | None:
     return _tuple_of(members[0]) if len(members) == 1 else None
 
 
-def _tuple_from_tokens(hint: Any, tokens: Sequence[Token]) -> tuple[Any, ...] | None:
+def _tuple_from_tokens(hint: Any, _: Any, tokens: Sequence[Token]) -> tuple[Any, ...] | None:
+    """What the user gave for a field of the type ``hint``; cyclopts' own idea of it lacks None."""
     texts = [token.value for token in tokens]
     if texts == ["none"]:
         return None if type(None) in get_args(hint) else ()
