@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from types import FrameType, TracebackType
-from typing import Self
 
 # torchrun hands on a Ctrl-C that its processes got from the terminal too: that is one, not two.
 _ONE_PRESS_SECONDS = 0.5
@@ -24,7 +23,7 @@ class InterruptGuard:
         self._pressed = 0.0
         self._former = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> InterruptGuard:
         former = signal.getsignal(signal.SIGINT)
         in_main = threading.current_thread() is threading.main_thread()
         if in_main and former not in (None, signal.SIG_IGN):

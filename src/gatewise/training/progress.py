@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -39,7 +38,7 @@ class ProgressReport:
         self._bar = self._make_bar() if live else None
         self._task = self._bar.add_task("", total=None, facts="") if self._bar else None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> ProgressReport:
         if self._bar:
             self._bar.start()
         return self
