@@ -48,7 +48,7 @@ def read_delimited(path: Path) -> pd.DataFrame:
         InvalidFileError: If the file is empty, damaged, no text, without header or rows, or has a
             line with too many or too few cells.
     """
-    where = f"read_frame: {path}"
+    where = str(path)
     text = _decode(_read_bytes(path, where), where)
     lines = text.split(b"\n")
     filled = [k for k, line in enumerate(lines, 1) if line.strip(b"\r")]

@@ -20,7 +20,7 @@ from gatewise.data.timestamps import parse_times
 from gatewise.errors import InvalidValueError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Observations:
     """Rows of a table, grouped by series and ascending in time within each.
 

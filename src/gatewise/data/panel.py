@@ -21,7 +21,7 @@ from gatewise.data.series import Series
 from gatewise.errors import InvalidValueError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Panel:
     """Many series of one table.
 

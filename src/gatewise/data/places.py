@@ -47,11 +47,10 @@ def row_name(frame: pd.DataFrame, position: int) -> str:
         The source and the line (files, counted from 1 with the header) or the row (frames, counted
         from 0, with its index label where that differs).
     """
-    source = frame.attrs.get(_KEY)
     label = frame.index[position]
-    if source and source["blank_lines"] is not None and isinstance(label, int | np.integer):
-        line = _line_of(int(label), source["blank_lines"])
-        return f"{source['file']}, line {line}"
+    blank = _blank_lines(frame)
+    if blank is not None and isinstance(label, int | np.integer):
+        return f"{source_name(frame)}, line {_line_of(int(label), blank)}"
     suffix = "" if label == position else f" (index {label!r})"
     return f"{source_name(frame)}, row {position}{suffix}"
 
@@ -62,6 +61,16 @@ def column_of(frame: pd.DataFrame, name: str) -> pd.Series:
     if not isinstance(column, pd.Series):
         raise TypeError(name)
     return column
+
+
+def _blank_lines(frame: pd.DataFrame) -> Sequence[int] | None:
+    """Return the file's blank lines if the index labels of ``frame`` still tell its rows."""
+    source = frame.attrs.get(_KEY)
+    if source is None:
+        return None
+    index = frame.index
+    renumbered = isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
+    return None if renumbered and len(frame) != source["rows"] else source["blank_lines"]
 
 
 def _line_of(row: int, blank_lines: Sequence[int]) -> int:

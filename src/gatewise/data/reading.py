@@ -58,7 +58,7 @@ def read_frame(source: Any) -> pd.DataFrame:
 def _read_file(path: Path) -> pd.DataFrame:
     """Read a file by its ending."""
     name = path.name.lower()
-    where = f"read_frame: {path}"
+    where = str(path)
     if not path.exists():
         raise InvalidFileError(where, "a file", "no such file", "Check the path.")
     if not path.is_file():

@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Float64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Series:
     """One series, gaps filled with NaN, up to its last observed value.
 

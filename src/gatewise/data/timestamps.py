@@ -129,8 +129,8 @@ def _from_text(frame: pd.DataFrame, column: str) -> pd.Index:
             except (ValueError, TypeError, OverflowError, Warning):
                 continue
         warnings.simplefilter("ignore")
-        how |= {"errors": "coerce", "utc": True}
-        read = pd.DatetimeIndex(pd.to_datetime(cells, **how))
+        coerce: dict[str, Any] = {**how, "errors": "coerce", "utc": True}
+        read = pd.DatetimeIndex(pd.to_datetime(cells, **coerce))
     wrong = np.asarray(read.isna())
     return _refuse(frame, column, wrong if wrong.any() else ~wrong, "a time", _REMEDY)
 

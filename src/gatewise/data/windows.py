@@ -20,7 +20,7 @@ from gatewise.data.scaling import PanelScale
 from gatewise.errors import InvalidValueError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WindowBatch:
     """N windows of L steps of look-back and h steps of horizon.
 
