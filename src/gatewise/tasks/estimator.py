@@ -1,0 +1,155 @@
+"""The base of every estimator: scikit-learn's contract, and models saved without a pickle.
+
+An estimator is a dataclass whose fields are its settings. The constructor only stores them;
+``fit`` checks them all and returns the estimator; what is learned ends in an underscore.
+scikit-learn itself is not needed: with it, ``clone``, pipelines and searches work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from gatewise.errors import (
+    GatewiseError,
+    InvalidSettingsError,
+    InvalidStateError,
+    InvalidValueError,
+)
+from gatewise.tasks import saving
+from gatewise.tasks.settings import checked_values
+
+
+class AbstractEstimator(ABC):
+    """What all estimators share; subclasses are dataclasses with ``eq=False, repr=False``."""
+
+    task: ClassVar[str]
+    """The name of the task in the shell and in saved models."""
+
+    @abstractmethod
+    def fit(self, X: Any = None, y: Any = None) -> Self:
+        """Learn from data and return the estimator."""
+
+    @abstractmethod
+    def predict(self, X: Any) -> Any:
+        """Return predictions for new data."""
+
+    @abstractmethod
+    def evaluate(self, X: Any) -> dict[str, dict[str, float]]:
+        """Return named scores of the model beside those of naive baselines."""
+
+    @abstractmethod
+    def setting_faults(self) -> list[GatewiseError]:
+        """Contradictions between fields that are each valid alone."""
+
+    @abstractmethod
+    def _write(self, directory: Path) -> None:
+        """Write what was learned into an empty directory."""
+
+    @abstractmethod
+    def _read(self, directory: Path) -> None:
+        """Take what was learned from a directory."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002
+        """Return all fields by name.
+
+        Args:
+            deep: Without effect; scikit-learn passes it.
+        """
+        return {name: getattr(self, name) for name in self._field_names()}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set fields by name and return the estimator.
+
+        Raises:
+            InvalidValueError: A name is no field.
+        """
+        for name, value in params.items():
+            if name not in self._field_names():
+                raise InvalidValueError(
+                    f"{type(self).__name__}.set_params",
+                    f"one of {', '.join(self._field_names())}",
+                    f"'{name}'",
+                )
+            setattr(self, name, value)
+        return self
+
+    def save(self, directory: str | Path) -> Path:
+        """Write the fitted estimator as a directory, whole or not at all.
+
+        Args:
+            directory: Where to; a model that is there is replaced.
+
+        Returns:
+            The directory.
+
+        Raises:
+            InvalidStateError: The estimator is not fitted.
+            InvalidValueError: There is something else than a saved model.
+            InvalidFileError: It cannot be written; what was there is untouched.
+        """
+        self._check_fitted("save")
+        saving.write_model(Path(directory), self.task, self.get_params(), self._write)
+        return Path(directory)
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """Return the estimator that ``save`` wrote; nothing in the directory is executed.
+
+        Raises:
+            InvalidFileError: The directory is no saved model of this task, is damaged, or was
+                written by a newer version.
+        """
+        path = Path(directory)
+        fields = saving.read_fields(path, cls.task)
+        estimator = cls(**saving.known_fields(path, fields, cls._field_names()))
+        with saving.damage_named(path):
+            estimator._read(path)
+        return estimator
+
+    @property
+    def _fitted(self) -> bool:
+        return hasattr(self, "network_")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._fitted
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type=None,
+            target_tags=TargetTags(required=False),
+            input_tags=InputTags(two_d_array=False, string=True, allow_nan=True),
+        )
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
+            if getattr(self, field.name) != field.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _validated(self) -> Self:
+        """Return an unfitted copy whose fields have their declared types, or raise all faults."""
+        copy = type(self)(**checked_values(self))
+        InvalidSettingsError.raise_any(type(self).__name__, copy.setting_faults())
+        return copy
+
+    def _check_fitted(self, method: str) -> None:
+        if not self._fitted:
+            name = type(self).__name__
+            raise InvalidStateError(
+                f"{name}.{method}",
+                "a fitted estimator",
+                "one that has learned nothing yet",
+                f"Call fit first, or {name}.load for a saved model.",
+            )
+
+    @classmethod
+    def _field_names(cls) -> tuple[str, ...]:
+        return tuple(inspect.signature(cls).parameters)

@@ -1,0 +1,140 @@
+"""What a forecast network is made of: layers, shapes, parameters, memory and work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gatewise.nn import LSTM
+from gatewise.tasks.forecast_model import ForecastModel
+from gatewise.tasks.forecast_network import ForecastNetwork
+from gatewise.tasks.forecast_readers import SegmentReader
+from gatewise.tasks.forecast_shape import NetworkShape
+
+
+def describe(model: ForecastModel) -> dict[str, Any]:
+    """Return facts by name; lists hold the rows of a table.
+
+    A multiplication and an addition count as two flops; a step is one step of the LSTM in one
+    window. Memory is that of weights and buffers, and that of the states of one window in training.
+    """
+    network, shape = model.network, model.network.shape
+    rows = _layers(network)
+    reads = next(row["steps"] for row in rows if row["type"] == "LSTM")
+    lstm = network.reader.lstm
+    stored = [*network.parameters(), *network.buffers()]
+    return {
+        "task": "forecaster",
+        "reader": shape.reader,
+        "head": shape.head,
+        "normalization": shape.normalization,
+        "lookback_steps": shape.lookback,
+        "horizon_steps": shape.horizon,
+        "segment_steps": shape.segment_length if shape.reader == "segments" else None,
+        "series_trained_on": len(model.series),
+        "frequency": model.schema.frequency or "integer time",
+        "season_steps": model.schema.season_length,
+        "parameters": sum(weight.numel() for weight in network.parameters()),
+        "weights_bytes": sum(tensor.numel() * tensor.element_size() for tensor in stored),
+        # Four gates, the cell state and h of each step are kept for the backward pass.
+        "training_bytes_a_window": 4 * 6 * lstm.hidden_size * lstm.num_layers * reads,
+        "flops_a_step": _lstm_flops(lstm),
+        "flops_a_forecast": sum(row["flops"] for row in rows),
+        "inputs": [
+            {"input": name, "shape": _shape_text(tensor), "type": str(tensor.dtype)[6:]}
+            for name, tensor in _example(shape).items()
+        ],
+        "layers": rows,
+    }
+
+
+def _layers(network: ForecastNetwork) -> list[dict[str, Any]]:
+    """One row for each layer that was called in one forward pass, in that order."""
+    rows: list[dict[str, Any]] = []
+    names = {module: name for name, module in network.named_modules()}
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+        result = output[0] if isinstance(output, tuple) else output
+        steps = result.shape[1] if result.dim() == 3 else 1
+        if isinstance(module, LSTM):
+            flops = _lstm_flops(module) * steps
+        else:
+            flops = 2 * module.weight.numel() * (result.numel() // result.shape[-1])  # pyright: ignore
+        rows.append(_row(names[module], module, inputs[0], result, steps, flops))
+
+    kinds = (LSTM, nn.Linear)
+    hooks = [
+        module.register_forward_hook(note)
+        for module in network.modules()
+        if isinstance(module, kinds)
+    ]
+    try:
+        with torch.inference_mode():
+            network(**_example(network.shape))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [*rows, *_decoding_row(network)]
+
+
+def _row(
+    name: str, module: nn.Module, given: Tensor, result: Tensor, steps: int, flops: int
+) -> dict[str, Any]:
+    return {
+        "layer": name,
+        "type": type(module).__name__,
+        "input": _shape_text(given),
+        "output": _shape_text(result),
+        "steps": steps,
+        "parameters": sum(weight.numel() for weight in module.parameters()),
+        "flops": flops,
+    }
+
+
+def _decoding_row(network: ForecastNetwork) -> list[dict[str, Any]]:
+    """The parallel step of the segment reader, which uses the weights of its LSTM."""
+    reader = network.reader
+    if not isinstance(reader, SegmentReader):
+        return []
+    segments, width = reader.position.shape
+    gates = 8 * width * width  # one product of a vector with a matrix of 4·H × H
+    # h and the series once in each layer; the input of each segment above the first layer.
+    products = reader.lstm.num_layers + 1 + segments * (reader.lstm.num_layers - 1)
+    products += segments if reader.covariates is not None else 0
+    embedded = [reader.position, *reader.series.parameters()]
+    return [
+        {
+            "layer": "reader (all future segments)",
+            "type": "LSTM step",
+            "input": f"{network.reader.lstm.num_layers} x N x {width}",
+            "output": f"N x {segments} x {width}",
+            "steps": 1,
+            "parameters": sum(weight.numel() for weight in embedded),
+            "flops": gates * products,
+        }
+    ]
+
+
+def _lstm_flops(lstm: LSTM) -> int:
+    """Of one step of one window, in all layers: the products with both weight matrices."""
+    return sum(
+        2 * weight.numel() for name, weight in lstm.named_parameters() if name.startswith("weight")
+    )
+
+
+def _example(shape: NetworkShape) -> dict[str, Tensor]:
+    """One window of zeros."""
+    return {
+        "past_y": torch.zeros(1, shape.lookback),
+        "past_mask": torch.ones(1, shape.lookback, dtype=torch.bool),
+        "past_x": torch.zeros(1, shape.lookback, shape.past),
+        "future_x": torch.zeros(1, shape.lookback + shape.horizon, shape.future),
+        "static_x": torch.zeros(1, shape.static),
+        "series": torch.zeros(1, dtype=torch.int64) - 1,
+    }
+
+
+def _shape_text(tensor: Tensor) -> str:
+    return " x ".join(["N", *(str(size) for size in tensor.shape[1:])])

@@ -1,0 +1,202 @@
+"""The two ways in which a forecast network reads a window: step by step, or in segments.
+
+The segment reader follows the idea of Lin et al., "SegRNN: Segment Recurrent Neural Network for
+Long-Term Time Series Forecasting", 2023 (arXiv:2308.11200), with an LSTM: few steps over long
+segments, then one further step for every segment of the future at once.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from typing_extensions import override
+
+from gatewise.nn import LSTM
+from gatewise.tasks.forecast_shape import NetworkShape
+
+State = tuple[Tensor, Tensor]
+
+
+class AbstractReader(nn.Module):
+    """The face of both readers: a window in, C values for each step ahead out."""
+
+    lstm: LSTM
+
+    @abstractmethod
+    def embed(
+        self, steps: Float[Tensor, "N L K"], static: Float[Tensor, "N Ks"]
+    ) -> Float[Tensor, "N T I"]:
+        """Return what the LSTM reads: T steps of I values."""
+
+    @abstractmethod
+    def decode(
+        self,
+        state: State,
+        future: Float[Tensor, "N h Kf"],
+        static: Float[Tensor, "N Ks"],
+        series: Int[Tensor, "N"],
+    ) -> Float[Tensor, "N h C"]:
+        """Return the forecast from the LSTM's final state."""
+
+    def forward(
+        self,
+        steps: Float[Tensor, "N L K"],
+        future: Float[Tensor, "N h Kf"],
+        static: Float[Tensor, "N Ks"],
+        series: Int[Tensor, "N"],
+    ) -> Float[Tensor, "N h C"]:
+        """Return the forecast of N windows.
+
+        Args:
+            steps: Normalised value, whether it is missing, and covariates of L steps.
+            future: Covariates of the h steps to forecast.
+            static: Covariates of the series.
+            series: Number of the series; -1 for one that was not trained on.
+        """
+        _, state = self.lstm(self.embed(steps, static))
+        return self.decode(state, future, static, series)
+
+
+class PointReader(AbstractReader):
+    """An LSTM over single steps, and a direct map from its last output to all steps ahead.
+
+    Args:
+        shape: Sizes of the network.
+        channels: C values for each step ahead.
+    """
+
+    def __init__(self, shape: NetworkShape, channels: int) -> None:
+        super().__init__()
+        self.horizon, self.channels = shape.horizon, channels
+        width = shape.hidden_size
+        self.lstm = LSTM(
+            shape.step_width + shape.static,
+            width,
+            num_layers=shape.num_layers,
+            dropout=shape.dropout if shape.num_layers > 1 else 0.0,
+            batch_first=True,
+        )
+        self.series = _SeriesEmbedding(shape.num_series, width)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.output = nn.Linear(width + shape.static, shape.horizon * channels)
+        # Known covariates act on their own step, together with what was read.
+        self.context = nn.Linear(width, width)
+        self.covariates = nn.Linear(shape.future, width, bias=False) if shape.future else None
+        self.step_output = nn.Linear(width, channels)
+
+    @override
+    def embed(self, steps: Tensor, static: Tensor) -> Tensor:
+        return torch.cat([steps, static[:, None].expand(-1, steps.shape[1], -1)], -1)
+
+    @override
+    def decode(self, state: State, future: Tensor, static: Tensor, series: Tensor) -> Tensor:
+        context = self.dropout(state[0][-1] + self.series(series))
+        raw = self.output(torch.cat([context, static], -1))
+        raw = raw.reshape(-1, self.horizon, self.channels)
+        if self.covariates is None:
+            return raw
+        hidden = F.relu(self.context(context)[:, None] + self.covariates(future))
+        return raw + self.step_output(hidden)
+
+
+class SegmentReader(AbstractReader):
+    """An LSTM over segments of the window; all segments of the future follow in one step.
+
+    Each future segment is one LSTM step from the state after the window: its input is an embedding
+    of its position, of the series and of its known covariates.
+
+    Args:
+        shape: Sizes of the network.
+        channels: C values for each step ahead.
+    """
+
+    def __init__(self, shape: NetworkShape, channels: int) -> None:
+        super().__init__()
+        self.horizon, self.channels = shape.horizon, channels
+        self.length = shape.segment_length
+        segments = -(-shape.horizon // self.length)
+        width = shape.hidden_size
+        self.segment = nn.Linear(self.length * shape.step_width + shape.static, width)
+        self.lstm = LSTM(
+            width,
+            width,
+            num_layers=shape.num_layers,
+            dropout=shape.dropout if shape.num_layers > 1 else 0.0,
+            batch_first=True,
+        )
+        self.position = nn.Parameter(torch.randn(segments, width))
+        self.series = _SeriesEmbedding(shape.num_series, width)
+        self.static = nn.Linear(shape.static, width, bias=False) if shape.static else None
+        known = self.length * shape.future
+        self.covariates = nn.Linear(known, width, bias=False) if known else None
+        self.direct = nn.Linear(shape.future, channels, bias=False) if known else None
+        self.dropout = nn.Dropout(shape.dropout)
+        self.output = nn.Linear(width, self.length * channels)
+
+    @override
+    def embed(self, steps: Tensor, static: Tensor) -> Tensor:
+        short = -steps.shape[1] % self.length
+        segments = F.pad(steps, (0, 0, short, 0)).unflatten(1, (-1, self.length)).flatten(2)
+        static = static[:, None].expand(-1, segments.shape[1], -1)
+        return F.relu(self.segment(torch.cat([segments, static], -1)))
+
+    @override
+    def decode(self, state: State, future: Tensor, static: Tensor, series: Tensor) -> Tensor:
+        own = self.series(series)
+        if self.static is not None:
+            own = own + self.static(static)
+        hidden = self._step(state, own, self._covariates(future))
+        raw = self.output(self.dropout(hidden)).unflatten(-1, (self.length, self.channels))
+        raw = raw.flatten(1, 2)[:, : self.horizon]
+        return raw if self.direct is None else raw + self.direct(future)
+
+    def _covariates(self, future: Tensor) -> Tensor | None:
+        """Known covariates of each future segment, N×S×H."""
+        if self.covariates is None:
+            return None
+        short = -future.shape[1] % self.length
+        segments = F.pad(future, (0, 0, 0, short)).unflatten(1, (-1, self.length)).flatten(2)
+        return self.covariates(segments)
+
+    def _step(self, state: State, own: Tensor, each: Tensor | None) -> Tensor:
+        """One LSTM step from one state for all S future segments, N×S×H.
+
+        Gates are linear in the input and in h, so each part is multiplied at the width that it
+        has: positions once for all windows, h and the series once for all segments. A call of the
+        LSTM on N·S rows gives the same and multiplies S times as much.
+        """
+        lstm, (h, c) = self.lstm, state
+        weights = lstm.layer_weights()
+        w = weights[0][0]
+        inputs = F.linear(self.position, w) + F.linear(own, w)[:, None]
+        if each is not None:
+            inputs = inputs + F.linear(each, w)
+        hidden = inputs
+        for layer, (w_ih, w_hh, b_ih, b_hh) in enumerate(weights):
+            if layer > 0:
+                hidden = F.dropout(hidden, lstm.dropout, self.training)
+                inputs = F.linear(hidden, w_ih)
+            recurrent = F.linear(h[layer], w_hh, b_ih + b_hh)
+            i, f, g, o = (inputs + recurrent[:, None]).chunk(4, -1)
+            cell = f.sigmoid() * c[layer][:, None] + i.sigmoid() * g.tanh()
+            hidden = o.sigmoid() * cell.tanh()
+        return hidden
+
+
+class _SeriesEmbedding(nn.Module):
+    """One vector for each series; an unknown series gets their mean. Without series: zeros."""
+
+    def __init__(self, num_series: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.weight = nn.Parameter(torch.randn(num_series, width)) if num_series else None
+
+    def forward(self, series: Tensor) -> Tensor:
+        if self.weight is None:
+            return torch.zeros((), device=series.device).expand(len(series), self.width)
+        table = torch.cat([self.weight, self.weight.mean(0, keepdim=True)])
+        return table[torch.where(series < 0, len(self.weight), series)]

@@ -1,0 +1,65 @@
+"""A fitted forecast model as files, and back; nothing in them is executed."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from gatewise.data import PanelScale, PanelSchema
+from gatewise.tasks import saving
+from gatewise.tasks.forecast_model import ForecastModel
+from gatewise.tasks.forecast_network import ForecastNetwork
+from gatewise.tasks.forecast_shape import NetworkShape
+from gatewise.tasks.forecast_training import Fitted
+from gatewise.training import EpochRecord, storage
+
+
+def write(directory: Path, fitted: Fitted) -> None:
+    """Write weights, schema and metrics into a directory."""
+    model = fitted.model
+    storage.atomic_write_tensors(directory / saving.WEIGHTS, model.network.state_dict(), {})
+    storage.atomic_write_json(
+        directory / saving.SCHEMA,
+        {
+            "schema": model.schema.to_dict(),
+            "scale": model.scale.to_dict(),
+            "network": model.network.shape.to_dict(),
+            "series": list(model.series),
+            "seasonal_errors": list(model.seasonal_errors),
+        },
+    )
+    storage.atomic_write_json(
+        directory / saving.METRICS,
+        {
+            "split": fitted.split,
+            "scores": fitted.scores,
+            "best_epoch": fitted.best_epoch,
+            "history": [dataclasses.asdict(record) for record in fitted.history],
+        },
+    )
+
+
+def read(directory: Path) -> Fitted:
+    """Return what ``write`` wrote.
+
+    Raises:
+        InvalidFileError: A file is missing or damaged.
+    """
+    known = storage.read_json(directory / saving.SCHEMA)
+    metrics = storage.read_json(directory / saving.METRICS)
+    tensors, _ = storage.read_tensors(directory / saving.WEIGHTS)
+    # Without memory of its own: sizes that the weights do not bear out cost nothing.
+    with torch.device("meta"):
+        network = ForecastNetwork(NetworkShape.from_dict(known["network"]))
+    network.load_state_dict(tensors, assign=True)
+    model = ForecastModel(
+        network.eval(),
+        PanelSchema.from_dict(known["schema"]),
+        PanelScale.from_dict(known["scale"]),
+        tuple(known["series"]),
+        tuple(known["seasonal_errors"]),
+    )
+    history = [EpochRecord(**record) for record in metrics["history"]]
+    return Fitted(model, history, metrics["best_epoch"], metrics["scores"], metrics["split"])

@@ -1,0 +1,165 @@
+"""From a panel and settings to a fitted forecast model with its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gatewise.data import Panel
+from gatewise.tasks.forecast_baselines import seasonal_error
+from gatewise.tasks.forecast_evaluation import evaluate
+from gatewise.tasks.forecast_fields import ForecastFields
+from gatewise.tasks.forecast_model import ForecastModel, Part
+from gatewise.tasks.forecast_network import ForecastNetwork
+from gatewise.tasks.forecast_shape import NetworkShape
+from gatewise.tasks.forecast_task import (
+    ForecastTask,
+    Sizes,
+    calibrate,
+    choose_batch_size,
+    choose_sizes,
+    measure_spread,
+    parts,
+)
+from gatewise.training import EpochRecord, fit
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit gives.
+
+    Args:
+        model: The network and what it knows of its data.
+        history: One record an epoch.
+        best_epoch: The epoch whose weights it holds.
+        scores: Of the model and of the baselines.
+        split: On what they were measured: ``validation`` or ``training``.
+    """
+
+    model: ForecastModel
+    history: list[EpochRecord]
+    best_epoch: int
+    scores: dict[str, dict[str, float]]
+    split: str
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Data to show a model on.
+
+    Args:
+        panel: The series.
+        part: Which steps may be forecast.
+        name: What these data are.
+    """
+
+    panel: Panel
+    part: Part
+    name: str
+
+
+def fit_forecast(
+    settings: ForecastFields,
+    panel: Panel,
+    validation: Sequence[int] | None,
+    *,
+    directory: Path | None = None,
+    resume: bool = False,
+    progress: bool = False,
+) -> tuple[Fitted, HeldOut]:
+    """Fit a model to a panel.
+
+    Args:
+        settings: Valid fields.
+        panel: The series, those of a validation table included.
+        validation: For each series the steps at its end that validate; None keeps the part that
+            the settings say.
+        directory: For checkpoints.
+        resume: Go on from the checkpoint in it.
+        progress: Show a progress bar.
+
+    Raises:
+        InvalidValueError: No series is long enough.
+    """
+    sizes = choose_sizes(
+        panel,
+        settings.horizon,
+        settings.lookback,
+        settings.segment_length,
+        settings.validation_size if validation is None else validation,
+    )
+    model = _new_model(settings, panel, sizes)
+    training, held_out = parts(panel, sizes.validation)
+    split = "validation" if any(sizes.validation) else "training"
+    if split == "training":
+        held_out = training
+    train, held = model.windows(panel, training), model.windows(panel, held_out)
+    measure_spread(model, train)
+    task = ForecastTask(
+        train,
+        held,
+        model.network.head,
+        model.network.normaliser.spread.clone(),
+        settings.batch_size or choose_batch_size(len(train)),
+        settings.windows_per_epoch,
+    )
+    result = fit(
+        model.network,
+        task,
+        settings.fit_settings(),
+        directory=directory,
+        resume=resume,
+        progress=progress,
+    )
+    model.network.to("cpu", torch.float32).eval()
+    calibrate(model, held, settings.windows_per_epoch)
+    scores = evaluate(model, held, settings.windows_per_epoch).scores
+    fitted = Fitted(model, list(result.history), result.best_epoch, scores, split)
+    return fitted, HeldOut(panel, held_out, split)
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes, if torchrun has started several."""
+    from gatewise.training.processes import this_place  # lightning: loaded by the fit already
+
+    return this_place().rank == 0
+
+
+def _new_model(settings: ForecastFields, panel: Panel, sizes: Sizes) -> ForecastModel:
+    """An untrained model for a panel; its draws come from the seed alone."""
+    stops = panel.lengths - sizes.validation
+    shape = NetworkShape(
+        lookback=sizes.lookback,
+        horizon=settings.horizon,
+        segment_length=sizes.segment_length,
+        num_series=len(panel.series) if settings.series_embedding else 0,
+        past=len(panel.past_names),
+        future=len(panel.future_names),
+        static=len(panel.static_names),
+        reader=settings.reader,
+        hidden_size=settings.hidden_size,
+        num_layers=settings.num_layers,
+        dropout=settings.dropout,
+        head=settings.head,
+        loss=settings.loss,
+        quantiles=settings.quantiles,
+        levels=settings.levels,
+        normalization=settings.normalization,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        network = ForecastNetwork(shape)
+    season = panel.schema.season_length
+    return ForecastModel(
+        network,
+        panel.schema,
+        panel.fit_scale(stops.tolist()),
+        tuple(one.unique_id for one in panel.series),
+        tuple(
+            seasonal_error(one.y[:stop], season)
+            for one, stop in zip(panel.series, stops, strict=True)
+        ),
+    )
