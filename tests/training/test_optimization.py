@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from gatewise.training import FitSettings
-from gatewise.training.optimization import epochs_without_gain, learning_rates, make_optimizer
 from torch import nn
 from torch.optim import lr_scheduler
+
+from gatewise.training import FitSettings
+from gatewise.training.optimization import epochs_without_gain, learning_rates, make_optimizer
 
 EPOCHS, BATCHES, RATE = 7, 5, 0.02
 SCORES = [5.0, 4.0, 4.2, 4.1, 4.0, 3.0, 3.5]

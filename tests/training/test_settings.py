@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytest
+
 from gatewise.errors import InvalidSettingsError
 from gatewise.training import FitSettings
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from gatewise.errors import InvalidFileError
 from gatewise.training import storage
 
@@ -23,6 +24,10 @@ TENSORS = {
     "half": torch.randn(5).bfloat16(),
     "mask": torch.tensor([True, False]),
 }
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(entry.name for entry in directory.iterdir())
 
 
 @contextmanager
@@ -42,7 +47,7 @@ def test_json_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.json"
     storage.atomic_write_json(path, {"π": [1, 0.1, None, float("inf")]})
     assert storage.read_json(path) == {"π": [1, 0.1, None, float("inf")]}
-    assert os.listdir(path.parent) == ["a.json"]
+    assert names(path.parent) == ["a.json"]
 
 
 def test_tensors_come_back(tmp_path: Path) -> None:
@@ -103,7 +108,7 @@ def test_damaged_json_is_found(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidFileError, match="nowhere.*No such file"):
+    with pytest.raises(InvalidFileError, match=r"nowhere.*No such file"):
         storage.read_json(tmp_path / "nowhere")
 
 
@@ -112,11 +117,11 @@ def test_a_refused_write_leaves_the_former_file(tmp_path: Path) -> None:
     storage.atomic_write_tensors(path, TENSORS)
     with (
         largest_file(1000),
-        pytest.raises(InvalidFileError, match="bytes of room.*too large.*untouched"),
+        pytest.raises(InvalidFileError, match=r"bytes of room.*too large.*untouched"),
     ):
         storage.atomic_write_tensors(path, {"big": torch.zeros(10_000)})
     assert storage.read_tensors(path)[0].keys() == TENSORS.keys()
-    assert os.listdir(tmp_path) == ["a.safetensors"]
+    assert names(tmp_path) == ["a.safetensors"]
 
 
 def test_a_full_disk_leaves_the_former_file(
@@ -129,7 +134,7 @@ def test_a_full_disk_leaves_the_former_file(
     with pytest.raises(InvalidFileError, match="No space left on device"):
         storage.atomic_write_json(path, 2)
     assert storage.read_json(path) == 1
-    assert os.listdir(tmp_path) == ["a.json"]
+    assert names(tmp_path) == ["a.json"]
 
 
 def test_what_dead_processes_left_is_swept(tmp_path: Path) -> None:
@@ -137,7 +142,7 @@ def test_what_dead_processes_left_is_swept(tmp_path: Path) -> None:
     (tmp_path / f".a.json.{os.getppid()}.tmp").write_text("alive")
     (tmp_path / ".a.json.mine.tmp").write_text("not ours")
     storage.atomic_write_json(tmp_path / "a.json", 1)
-    assert sorted(os.listdir(tmp_path)) == [
+    assert names(tmp_path) == [
         f".a.json.{os.getppid()}.tmp",
         ".a.json.mine.tmp",
         "a.json",
@@ -156,7 +161,7 @@ def read_all(directory: Path) -> dict[str, str]:
 def test_a_directory_is_made(tmp_path: Path) -> None:
     storage.replace_directory(tmp_path / "runs" / "a", write_two)
     assert read_all(tmp_path / "runs" / "a") == {"config.json": "new", "weights": "new"}
-    assert os.listdir(tmp_path / "runs") == ["a"]
+    assert names(tmp_path / "runs") == ["a"]
 
 
 def test_a_directory_is_replaced_and_the_users_files_stay(tmp_path: Path) -> None:
@@ -166,7 +171,7 @@ def test_a_directory_is_replaced_and_the_users_files_stay(tmp_path: Path) -> Non
     (final / "thesis.tex").write_text("mine")
     storage.replace_directory(final, write_two)
     assert read_all(final) == {"config.json": "new", "weights": "new", "thesis.tex": "mine"}
-    assert os.listdir(tmp_path) == ["a"]
+    assert names(tmp_path) == ["a"]
 
 
 def test_a_failed_write_leaves_the_former_directory(tmp_path: Path) -> None:
@@ -178,10 +183,10 @@ def test_a_failed_write_leaves_the_former_directory(tmp_path: Path) -> None:
         (directory / "config.json").write_text("new")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(InvalidFileError, match="No space left.*untouched"):
+    with pytest.raises(InvalidFileError, match=r"No space left.*untouched"):
         storage.replace_directory(final, fail)
     assert read_all(final) == {"config.json": "old"}
-    assert os.listdir(tmp_path) == ["a"]
+    assert names(tmp_path) == ["a"]
 
 
 def test_a_failed_rename_puts_the_former_directory_back(
@@ -212,7 +217,7 @@ def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path) -> None:
         storage.read_json(final / "config.json")
     storage.replace_directory(final, write_two)
     assert read_all(final) == {"config.json": "new", "weights": "new", "thesis.tex": "mine"}
-    assert os.listdir(tmp_path) == ["a"]
+    assert names(tmp_path) == ["a"]
 
 
 def test_a_link_to_a_directory_stays_a_link(tmp_path: Path) -> None:
