@@ -47,7 +47,7 @@ class Sleeper:
     covariates: tuple[str, ...] = setting((), "Columns known ahead", group="data")
     levels: tuple[float, ...] = setting((0.1, 0.9), "Quantile levels")
     clip: float | None = setting(1.0, "Largest norm of the gradient")
-    widths: tuple[int, ...] | None = setting(None, "Units of each layer", "units")
+    widths: tuple[int, ...] | None = setting(None, "Sizes of the layers", "units")
     devices: int | str = setting(1, "Processes", group="training")
     head: Literal["point", "quantile"] = setting("point", "What is forecast")
     calendar: bool = setting(True, "Use features of the [date] and *time*", group="data")

@@ -28,12 +28,12 @@ def help_page(gatewise, monkeypatch) -> str:
 @pytest.mark.parametrize(
     ("option", "entry"),
     [
-        ("--horizon", "--horizon INT Steps to forecast (steps) [default: 24]"),
+        ("--horizon", "--horizon INT Steps to forecast [default: 24]"),
         ("--target", "--target STR Column to forecast [default: y]"),
         ("--covariates", "--covariates STR... Columns known ahead [default: none]"),
         ("--levels", "--levels FLOAT... Quantile levels [default: 0.1,0.9]"),
         ("--clip", "--clip FLOAT Largest norm of the gradient [default: 1.0]"),
-        ("--widths", "--widths INT... Units of each layer (units) [default: none]"),
+        ("--widths", "--widths INT... Sizes of the layers (units) [default: none]"),
         ("--devices", "--devices INT|STR Processes [default: 1]"),
         ("--head", "--head CHOICE What is forecast [choices: point, quantile] [default: point]"),
         (

@@ -165,12 +165,12 @@ def test_large_gates_are_averaged_and_sampled_and_the_caption_says_so():
     values = np.random.default_rng(0).uniform(0, 1, (1100, 200))
     figure = figures.gates_figure({"i": values, "f": values})
     z = np.asarray(figure.data[0].z)
-    assert z.shape == (96, 367)
+    assert z.shape == (64, 367)
     top = int(values.mean(axis=0).argmax())
     np.testing.assert_allclose(z[0, 0], values[:3, top].mean(), rtol=1e-6)
     np.testing.assert_allclose(z[0, -1], values[1098:, top].mean(), rtol=1e-6)
     assert "mean of 3 steps" in caption(figure)
-    assert "96 of 200 units" in caption(figure)
+    assert "64 of 200 units" in caption(figure)
 
 
 def test_projected_output_keeps_its_own_units(gates):

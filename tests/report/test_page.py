@@ -129,6 +129,8 @@ def test_figures_have_a_text_alternative_and_a_caption(all_figures):
     assert plot["role"] == "img"
     assert plot["aria-label"].startswith("Heatmaps of input gate i")
     assert "longest memory on top" in re.search(r"<figcaption>(.*?)</figcaption>", page)[1]
+    noted = Report("t").figure("Gates", all_figures["gates"], note="Read in segments.")
+    assert "<figcaption>Read in segments. Each thin row" in noted.to_html()
     plain = Report("t").figure("Foreign", go.Figure(), note="A note.").to_html()
     assert 'aria-label="Foreign"' in plain
     assert "<figcaption>A note.</figcaption>" in plain
@@ -196,4 +198,5 @@ def test_values_as_text(value, text):
 
 def test_columns_of_like_size_share_their_decimals():
     assert format_column([0.28123, 9.13, None]) == ["0.281", "9.130", DASH]
+    assert format_column([0.5056, 10.86]) == ["0.506", "10.860"]
     assert format_column([0.0001, 9.0]) == ["0.0001", "9"]

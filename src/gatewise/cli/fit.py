@@ -23,6 +23,7 @@ EXAMPLE_SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
 """Settings for the series that ships with gatewise, where the user gives no others."""
 
 _RUN = Group("Run", sort_key=1)
+_FLAG: Final[dict[str, Any]] = {"negative": "", "group": _RUN, "show_default": False}
 
 
 def fit_app(estimators: Mapping[str, type]) -> App:
@@ -31,7 +32,7 @@ def fit_app(estimators: Mapping[str, type]) -> App:
     Args:
         estimators: Estimator classes by the name of their task.
     """
-    app = App(name="fit", help="Train a model on a table and write a report.")
+    app = App(name="fit", help="Train a model on a table and write a report.", help_epilogue="")
     for task, estimator in estimators.items():
         summary = (inspect.getdoc(estimator) or "").partition("\n")[0]
         app.command(fit_command(task, estimator), name=task, help=summary)
@@ -57,11 +58,9 @@ def fit_command(task: str, estimator: type) -> Callable[..., None]:
             Parameter(help="Table to validate on; the end of FILE without it", group=_RUN),
         ] = None,
         resume: Annotated[
-            bool, Parameter(help="Go on with the interrupted fit in --out", negative="", group=_RUN)
+            bool, Parameter(help="Go on with the interrupted fit in --out", **_FLAG)
         ] = False,
-        overwrite: Annotated[
-            bool, Parameter(help="Replace the model in --out", negative="", group=_RUN)
-        ] = False,
+        overwrite: Annotated[bool, Parameter(help="Replace the model in --out", **_FLAG)] = False,
         progress: Annotated[bool, Parameter(help="Show a progress bar", group=_RUN)] = True,
         **settings: Any,
     ) -> None:

@@ -46,7 +46,7 @@ def field_parameters(estimator: type) -> list[inspect.Parameter]:
 
 def _option(hint: Any, metadata: Any, group: Group) -> Parameter:
     help_line, unit = metadata.get("help", ""), metadata.get("unit", "")
-    if unit:
+    if unit and unit not in help_line.lower():
         help_line = f"{help_line} ({unit})"
     common = {"help": help_line, "group": group, "show_default": _shown_default}
     if _tuple_of(hint) is None:

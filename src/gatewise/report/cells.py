@@ -54,7 +54,9 @@ def _decimals(values: Sequence[object]) -> int | None:
     ]
     if not sizes or max(sizes) >= 1e6 or max(sizes) / min(sizes) > 1e3:
         return None
-    return max(0, SIGNIFICANT - 1 - math.floor(math.log10(max(sizes))))
+    # The largest shows four digits, the smallest at least three.
+    largest, smallest = math.floor(math.log10(max(sizes))), math.floor(math.log10(min(sizes)))
+    return max(0, SIGNIFICANT - 1 - largest, SIGNIFICANT - 2 - smallest)
 
 
 def _short(value: float, significant: int) -> str:

@@ -20,6 +20,9 @@ from gatewise.report.figures.lines import meta
 CONTENTS_FROM = 4
 """Sections from which on a table of contents helps."""
 
+COMPACT_FROM = 12
+"""Rows from which on a table is for looking things up, and set tighter."""
+
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
@@ -103,6 +106,7 @@ def table(
     caption: str,
 ) -> str:
     """Return a table with scoped headers; numbers are aligned by their last digit."""
+    kind = ' class="compact"' if len(rows) >= COMPACT_FROM else ""
     numeric = [any(is_number(plain(row[n])) for row in rows) for n in range(len(columns))]
     cells = list(zip(*(format_column(c) for c in zip(*rows, strict=True)), strict=True))
     head = "".join(
@@ -116,7 +120,7 @@ def table(
     # The frame scrolls sideways on narrow screens; tabindex lets the keyboard scroll it.
     return (
         f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(caption)}">\n'
-        f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
+        f"<table{kind}>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
         + (f'\n<p class="note">{escape(note)}</p>' if note else "")
     )
 
@@ -124,7 +128,7 @@ def table(
 def figure(fig: go.Figure, note: str, *, fallback: str) -> str:
     """Return a figure with its data, caption and text alternative; the page's script draws it."""
     noted = meta(fig)
-    caption = note or noted.get("caption", "")
+    caption = " ".join(part for part in (note, noted.get("caption", "")) if part)
     height = fig.layout["height"] or 400
     data = _json_for_html(fig.to_json() or "{}")
     return (

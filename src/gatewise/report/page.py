@@ -91,7 +91,7 @@ class Report:
         Args:
             heading: The section's heading.
             fig: A figure; those of `gatewise.report.figures` bring their own caption.
-            note: The caption, if another one than the figure's own is wanted.
+            note: A sentence or two that stand before the figure's own caption.
         """
         return self._add(heading, markup.figure(fig, note, fallback=heading))
 

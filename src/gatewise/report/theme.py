@@ -31,10 +31,10 @@ COLOURS: Final[dict[str, tuple[str, str]]] = {
     "gate_2": ("#8fbfe0", "#1f5f8c"),
     "gate_3": ("#3c8fc4", "#45a3dc"),
     "gate_4": ("#0a4673", "#d8efff"),
-    "minus_2": ("#7c3200", "#ffd2ac"),
+    "minus_2": ("#7c3200", "#ffb680"),
     "minus_1": ("#e08a4a", "#c2661d"),
     "plus_1": ("#4d97c9", "#2a78ad"),
-    "plus_2": ("#08395f", "#c9e6fb"),
+    "plus_2": ("#08395f", "#97d0ff"),
 }
 """Every colour by name: (on light paper, on dark paper)."""
 

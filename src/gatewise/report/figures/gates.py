@@ -14,7 +14,7 @@ from gatewise.report import theme
 from gatewise.report.figures.lines import axis_values, base_figure, escape
 
 STEP_LIMIT = 512
-UNIT_LIMIT = 96
+UNIT_LIMIT = 64
 
 TITLES = {
     "i": "input gate i",
@@ -38,7 +38,7 @@ def gates_figure(gates: Mapping[str, ArrayLike], labels: ArrayLike | None = None
     Returns:
         A figure. Gates (0..1) share one colour scale, g and h (-1..1) another, c has its own.
         Units are sorted by their mean forget gate, the longest memory on top. More than 512
-        steps are averaged in groups and more than 96 units sampled, and the caption says so.
+        steps are averaged in groups and more than 64 units sampled, and the caption says so.
 
     Raises:
         InvalidValueError: There is no array, or their shapes do not fit together.
@@ -79,7 +79,7 @@ def gates_figure(gates: Mapping[str, ArrayLike], labels: ArrayLike | None = None
     figure.update_xaxes(title_text="step" if labels is None else None, row=len(arrays), col=1)
     return base_figure(
         figure,
-        height=70 + 118 * len(arrays),
+        height=70 + 124 * len(arrays),
         caption=_caption(arrays, order, group),
         alt=f"Heatmaps of {', '.join(TITLES.get(name, name) for name in arrays)} over {steps}"
         " steps, one row for each unit.",
