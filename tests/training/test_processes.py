@@ -110,7 +110,7 @@ def test_torchrun_gives_every_process_the_same_weights(tmp_path: Path) -> None:
         "from gatewise.training import FitSettings, fit, storage\n"
         "from support.tiny_task import TinyTask, tiny_network\n"
         "out, rank = Path(sys.argv[1]), os.environ['RANK']\n"
-        "network = tiny_network(seed=int(rank), dropout=0.0)\n"  # DDP must spread those of the first
+        "network = tiny_network(seed=int(rank), dropout=0.0)\n"  # DDP must spread the first's
         "settings = FitSettings(max_epochs=2, learning_rate=0.02, devices=2)\n"
         "fit(network, TinyTask(), settings, progress=False, directory=out)\n"
         "storage.atomic_write_tensors(out / rank, network.state_dict())\n"

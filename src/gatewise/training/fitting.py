@@ -9,7 +9,6 @@ from torch import nn
 
 from gatewise.errors import InvalidValueError
 from gatewise.training import checkpoint
-from gatewise.training.loop import FitJob, FitLoop, kept_random_state
 from gatewise.training.outcome import FitResult
 from gatewise.training.settings import FitSettings, Mode
 from gatewise.training.task import FitTask
@@ -64,6 +63,7 @@ def fit(
     if resume and directory is None:
         raise InvalidValueError("directory", "the directory to resume from", "None")
     # Here and not above: lightning takes two seconds to import.
+    from gatewise.training.loop import FitJob, FitLoop, kept_random_state
     from gatewise.training.processes import launched, this_place
 
     content = None

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
+from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from gatewise.errors import InvalidStateError, InvalidValueError
@@ -38,9 +39,6 @@ from gatewise.training.outcome import (
 from gatewise.training.progress import ProgressReport
 from gatewise.training.settings import FitSettings, Mode
 from gatewise.training.task import FitTask
-
-if TYPE_CHECKING:
-    from lightning.fabric import Fabric
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from gatewise.errors import InvalidSettingsError, InvalidValueError
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
 Schedule = Literal["constant", "exponential", "cosine", "one_cycle", "plateau"]
 Accelerator = Literal["cpu", "cuda", "mps", "auto"]
-Precision = Literal["32-true", "64-true", "bf16-mixed", "bf16-true", "16-mixed"]
+Precision = Literal["32-true", "64-true", "bf16-mixed", "bf16-true"]
 
 Mode = Literal["min", "max"]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 
+@runtime_checkable
 class FitTask(Protocol):
     """A task to train on; the loop knows nothing else of it.
 
@@ -34,7 +35,8 @@ class FitTask(Protocol):
 
         Args:
             network: Call this one, and no other reference to the network.
-            indices: Int64, on the CPU; part of a global batch.
+            indices: Int64, on the CPU; part of a global batch. What they choose goes to the
+                device of the network.
 
         Returns:
             Two scalars: the sum, with its graph, and the weight (such as the number of values
