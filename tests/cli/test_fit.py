@@ -7,6 +7,8 @@ import re
 
 import pytest
 
+from gatewise.cli import output
+
 
 def test_prints_scores_beside_baselines_and_where_things_are(gatewise):
     ending = gatewise("fit", "sleeper", "my data.csv", "--out", "run")
@@ -17,6 +19,26 @@ def test_prints_scores_beside_baselines_and_where_things_are(gatewise):
     assert ["crps", "0.3", "-"] in lines
     assert ["Report", "run/report.html"] in lines
     assert "gatewise predict run 'my data.csv'" in ending.out
+    assert "The model's mae is 75% below that of the best naive forecast." in ending.out
+
+
+@pytest.mark.parametrize(
+    ("model", "naive", "beginning"),
+    [
+        (1.0, 4.0, "The model's mae is 75% below"),
+        (5.0, 4.0, "A naive forecast has the lower mae"),
+        (4.0, 4.0, "A naive forecast has the lower mae"),
+        (float("nan"), 4.0, ""),
+        (1.0, float("nan"), ""),
+        (1.0, 0.0, ""),
+    ],
+)
+def test_the_verdict_is_honest(model, naive, beginning):
+    scores = {"model": {"mae": model}, "naive": {"mae": naive}, "other": {"mae": 9.0}}
+    if not beginning:
+        del scores["other"]
+    assert output.verdict(scores).startswith(beginning)
+    assert bool(output.verdict(scores)) == bool(beginning)
 
 
 def test_without_a_file_the_embedded_series_is_used(gatewise, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from rich.text import Text
 from gatewise import tasks
 from gatewise.cli import output
 from gatewise.cli.options import field_parameters
-from gatewise.cli.rundir import run_directory
+from gatewise.cli.rundir import run_directory, set_checkpoint_aside
 
 EXAMPLE_SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
     "forecaster": {"horizon": 52, "lookback": 104},
@@ -67,6 +67,8 @@ def fit_command(task: str, estimator: type) -> Callable[..., None]:
         # Under torchrun each process runs this program; one of them speaks and writes for all.
         leading = os.environ.get("RANK", "0") == "0"
         directory = run_directory(task, out, resume=resume, overwrite=overwrite or not leading)
+        if overwrite and leading:
+            set_checkpoint_aside(directory)
         data = file if file is not None else _example(task, settings)
         model = estimator(**settings).fit(
             data, validation=validation, run_dir=directory, resume=resume, progress=progress
@@ -94,6 +96,8 @@ def _conclude(model: Any, directory: Path, file: Path | None) -> None:
     console.print()
     console.print(output.score_table(model.scores_))
     console.print()
+    if sentence := output.verdict(model.scores_):
+        console.print(Text(sentence), end="\n\n")
     lines = {"Model": str(directory), "Report": str(directory / "report.html")}
     if file is not None:
         lines["Next"] = shlex.join(["gatewise", "predict", str(directory), str(file)])

@@ -83,6 +83,26 @@ def score_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
     return table
 
 
+def verdict(scores: Mapping[str, Mapping[str, float]], metric: str = "mae") -> str:
+    """Return what the scores say in one sentence; empty when there is nothing to compare.
+
+    Args:
+        scores: As for ``score_table``, the model first.
+        metric: An error: lower is better.
+    """
+    model, *baselines = (row.get(metric, math.nan) for row in scores.values())
+    best = min((error for error in baselines if error > 0), default=math.nan)
+    gain = 1 - model / best
+    if math.isnan(gain):
+        return ""
+    if gain > 0:
+        return f"The model's {metric} is {gain:.0%} below that of the best naive forecast."
+    return (
+        f"A naive forecast has the lower {metric} here: more data, a longer look-back or more"
+        " epochs may help."
+    )
+
+
 def description(facts: Mapping[str, Any]) -> list[Table | Text]:
     """Return a nested description as tables: plain facts first, then one table for each list."""
     plain = Table(box=None, padding=(0, 2, 0, 0), show_header=False)

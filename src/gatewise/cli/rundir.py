@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from gatewise.errors import InvalidValueError
+
+CHECKPOINT: Final = "checkpoint.safetensors"
+"""What a fit that has not ended leaves, so that it can be resumed."""
+
+FORMER: Final = "checkpoint.former.safetensors"
+"""The checkpoint before that."""
 
 
 def run_directory(task: str, out: Path | None, *, resume: bool, overwrite: bool) -> Path:
@@ -44,6 +51,13 @@ def run_directory(task: str, out: Path | None, *, resume: bool, overwrite: bool)
             " or --overwrite to replace the model.",
         )
     return out
+
+
+def set_checkpoint_aside(directory: Path) -> None:
+    """Let a new fit start where an unfinished one lies; its checkpoint is kept under FORMER."""
+    checkpoint = directory / CHECKPOINT
+    if checkpoint.exists():
+        checkpoint.replace(directory / FORMER)
 
 
 def _fresh(parent: Path, name: str) -> Path:
