@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from plotly.offline import get_plotlyjs
 
 from gatewise.errors import InvalidFileError, InvalidValueError
 from gatewise.report import Report
@@ -81,6 +82,7 @@ def test_nothing_is_loaded_from_anywhere(all_figures):
     policy = next(m for m in elements.named("meta") if "http-equiv" in m)["content"]
     assert policy.startswith("default-src 'none'")
     assert "http" not in policy
+    assert "://" not in page.replace(get_plotlyjs(), "")
 
 
 def test_plotly_is_inlined_once_and_only_when_needed(all_figures):
