@@ -51,7 +51,7 @@ def read_delimited(path: Path) -> pd.DataFrame:
     where = str(path)
     text = _decode(_read_bytes(path, where), where)
     lines = text.split(b"\n")
-    filled = [k for k, line in enumerate(lines, 1) if line.strip(b"\r")]
+    filled = [k for k, line in enumerate(lines, 1) if line not in (b"", b"\r")]
     if not filled:
         raise InvalidFileError(where, "a header line and rows", "an empty file")
     if len(filled) == 1:
@@ -63,9 +63,9 @@ def read_delimited(path: Path) -> pd.DataFrame:
     names = _header(header, delimiter, top)
     table = _parse(text, delimiter, names, filled, where)
     frame = table.to_pandas()
-    blank = np.setdiff1d(np.arange(1, filled[-1] + 1), filled)
+    blank = [k for k, line in enumerate(lines[: filled[-1]], 1) if line in (b"", b"\r")]
     # A quoted cell may span lines; line numbers are then not to be had from row numbers.
-    remember_source(frame, path, blank.tolist() if len(filled) == len(frame) + 1 else None)
+    remember_source(frame, path, blank if len(filled) == len(frame) + 1 else None)
     return frame
 
 
@@ -81,15 +81,9 @@ def _read_bytes(path: Path, where: str) -> bytes:
 
 def _decode(data: bytes, where: str) -> bytes:
     """Return the text as UTF-8 without a mark, or refuse it."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        data = data.decode("utf-16").encode()
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    if b"\0" in data or data.startswith(b"PK\x03\x04"):
-        raise InvalidFileError(
-            where, "text", "binary data", "Export the table as CSV, or give it its true ending."
-        )
+    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
-        data.decode()
+        text = data.decode("utf-16" if wide else "utf-8-sig").encode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InvalidFileError(
@@ -97,7 +91,11 @@ def _decode(data: bytes, where: str) -> bytes:
             "Save the file as UTF-8, or read it with pandas.read_csv(…, encoding='latin-1') and "
             "hand over the frame.",
         ) from error  # fmt: skip
-    return data if b"\n" in data else data.replace(b"\r", b"\n")
+    if b"\0" in text or text.startswith(b"PK\x03\x04"):
+        raise InvalidFileError(
+            where, "text", "binary data", "Export the table as CSV, or give it its true ending."
+        )
+    return text if b"\n" in text else text.replace(b"\r", b"\n")
 
 
 def _delimiter(header: str, row: str, where: str) -> str:

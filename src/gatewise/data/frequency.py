@@ -143,17 +143,26 @@ def _monthly(wall: np.ndarray, series: np.ndarray, order: np.ndarray) -> str | N
     months = wall.astype("datetime64[M]")
     from_start = wall - months.astype(wall.dtype)
     from_end = (months + 1).astype(wall.dtype) - wall
-    starts, ends = (np.unique(x, return_counts=True)[1].max() for x in (from_start, from_end))
+    _, starts = _most_common(from_start)
+    to_end, ends = _most_common(from_end)
     if max(starts, ends) < _COMMON * len(wall):
         return None
     numbers = months.astype(np.int64)
     step = _common_step(_distances(numbers, series, order))
-    side, month = ("E" if ends > starts else "S"), int(numbers[0] % 12)
+    # Every 30 June keeps its place from either side; the last day of a month counts from the end.
+    from_the_end = ends > starts or (ends == starts and to_end <= np.timedelta64(1, "D"))
+    side, month = ("E" if from_the_end else "S"), int(numbers[0] % 12)
     if step % 12 == 0:
         return f"{_count(step // 12)}Y{side}-{_MONTHS[month]}"
     if step % 3 == 0:
         return f"{_count(step // 3)}Q{side}-{_MONTHS[month % 3 + (9 if side == 'E' else 0)]}"
     return f"{_count(step)}M{side}"
+
+
+def _most_common(values: np.ndarray) -> tuple[np.generic, int]:
+    """Return the most common value and how often it is there."""
+    found, counts = np.unique(values, return_counts=True)
+    return found[np.argmax(counts)], int(counts.max())
 
 
 def _skips_weekends(weekdays: np.ndarray, distances: np.ndarray) -> bool:

@@ -84,7 +84,8 @@ def read_observations(
     codes, ids = _identities(frame, schema)
 
     def place(position: int) -> str:
-        series = "" if wide else f"series {str(ids[codes[position]])!r}, "
+        named = schema.id_column is not None
+        series = f"series {str(ids[codes[position]])!r}, " if named else ""
         return f"{row_name(frame, position)} ({series}{times[position]})"
 
     order = _check_order(times, codes, place)

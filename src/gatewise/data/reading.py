@@ -41,7 +41,7 @@ def read_frame(source: Any) -> pd.DataFrame:
         InvalidValueError: If two columns share a name.
     """
     if isinstance(source, str | Path):
-        return _plain(_read_file(Path(source)))
+        return _plain(_read_file(Path(source).expanduser()))
     if isinstance(source, pd.DataFrame):
         return _plain(source)
     native = nw.from_native(source, pass_through=True)
@@ -59,9 +59,11 @@ def _read_file(path: Path) -> pd.DataFrame:
     """Read a file by its ending."""
     name = path.name.lower()
     where = str(path)
-    if not path.exists():
-        raise InvalidFileError(where, "a file", "no such file", "Check the path.")
-    if not path.is_file():
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:  # absent, forbidden, or no path at all
+        raise InvalidFileError(where, "a file", str(error), "Check the path.") from error
+    if path.is_dir():
         raise InvalidFileError(where, "a file", "a directory", "Give one file in it.")
     if name.endswith(_TEXT):
         return read_delimited(path)

@@ -22,7 +22,8 @@ _NAMES: Final = ("ds", "date", "datetime", "timestamp", "time", "year", "t", "st
 _DATE_TEXT: Final = re.compile(
     r"^\s*(\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\b.*)\s*$"
 )
-_SHORT_DATE: Final = re.compile(r"^\s*(\d{1,2})([-/.])(\d{1,2})[-/.]\d{2,4}\b")
+_SHORT_DATE: Final = re.compile(r"^\s*(\d{1,2})([-/.])(\d{1,2})[-/.](\d{4}|\d{2})\b")
+_CLOCKS: Final = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 _REMEDY: Final = "Write dates as 2024-01-31 or 2024-01-31 14:00:00."
 
 
@@ -115,24 +116,33 @@ def _from_numbers(frame: pd.DataFrame, column: str) -> pd.Index:
 
 
 def _from_text(frame: pd.DataFrame, column: str) -> pd.Index:
-    """Read text, ``datetime.date`` and ``Timestamp`` objects."""
+    """Read text, ``datetime.date`` and ``Timestamp`` objects, all cells in one format."""
     cells = column_of(frame, column).astype(object)
-    how: dict[str, Any] = {"format": "ISO8601"}
-    if len(cells) and _SHORT_DATE.match(str(cells.iloc[0])):
-        how = {"dayfirst": _day_first(frame, column)}
+    first = str(cells.iloc[0]) if len(cells) else ""
+    formats: list[str | None] = ["ISO8601"]
+    short = _SHORT_DATE.match(first)
+    if short:
+        date = ("%d{0}%m{0}" if _day_first(frame, column) else "%m{0}%d{0}").format(short[2])
+        date += "%Y" if len(short[4]) == 4 else "%y"
+        formats = [date + clock for clock in _CLOCKS]
+    elif re.search("[A-Za-z]{3}", first):
+        formats.append(None)  # months by name: pandas takes the format from the first cell
     with warnings.catch_warnings():
-        # pandas warns before it guesses cell by cell; here such a guess is an error.
-        warnings.simplefilter("error")
-        for options in (how, how | {"utc": True}, {}):
-            try:
-                return _trim(pd.DatetimeIndex(pd.to_datetime(cells, **options)))
-            except (ValueError, TypeError, OverflowError, Warning):
-                continue
-        warnings.simplefilter("ignore")
-        coerce: dict[str, Any] = {**how, "errors": "coerce", "utc": True}
-        read = pd.DatetimeIndex(pd.to_datetime(cells, **coerce))
-    wrong = np.asarray(read.isna())
-    return _refuse(frame, column, wrong if wrong.any() else ~wrong, "a time", _REMEDY)
+        warnings.simplefilter("error")  # pandas warns before it guesses cell by cell
+        for form in formats:
+            for utc in (False, True):  # several offsets in one column can only be read as UTC
+                try:
+                    return _trim(pd.DatetimeIndex(pd.to_datetime(cells, format=form, utc=utc)))
+                except (ValueError, TypeError, OverflowError, Warning):
+                    continue
+    wrong = np.ones(len(cells), dtype=bool)
+    for form in formats:
+        if form is not None:
+            read = pd.to_datetime(cells, format=form, utc=True, errors="coerce")
+            wrong &= np.asarray(read.isna())
+    if not wrong.any():
+        return _refuse(frame, column, ~wrong, "one format of time in all rows", _REMEDY)
+    return _refuse(frame, column, wrong, "a time", _REMEDY)
 
 
 def _day_first(frame: pd.DataFrame, column: str) -> bool:

@@ -230,7 +230,7 @@ def _tensor(values: np.ndarray, what: str) -> Tensor:
     """Return float32 with 0 for NaN."""
     values = np.where(np.isnan(values), 0.0, values)
     largest = float(np.abs(values).max(initial=0.0))
-    if largest > np.finfo(np.float32).max:
+    if largest > float(np.finfo(np.float32).max):
         raise InvalidValueError(
             what, "values of the size of those in training", f"one {largest:.0e} times as large",
             "Check the units.",
