@@ -107,9 +107,9 @@ def test_integers_count_steps() -> None:
         (["01/02/2024", "02/03/2024"], 0, "day and month can be told apart"),
         (["31/12/2024", "12/31/2024"], 1, "got '12/31/2024'"),
         (["31/12/2024", "31/12/2024 10:00"], 0, "one format of time in all rows"),
-        ([1.0, 1.5], 1, "got 1.5|got np.float64"),
+        ([1.0, 1.5], 1, r"got 1\.5"),
         ([1.0, np.inf], 1, "whole number"),
-        ([True, False], 0, "got True|got np.True_"),
+        ([True, False], 0, "got True"),
     ],
 )
 def test_names_the_cell_that_is_no_time(cells: list[object], row: int, message: str) -> None:

@@ -8,10 +8,11 @@ from gatewise.data.building import build_panel
 from gatewise.data.calendar import CALENDAR_FEATURES
 from gatewise.data.example import load_example
 from gatewise.data.frequency import infer_frequency, season_length
+from gatewise.data.inference import infer_schema
 from gatewise.data.panel import Panel
 from gatewise.data.reading import read_frame
 from gatewise.data.scaling import PanelScale
-from gatewise.data.schema import PanelSchema, infer_schema
+from gatewise.data.schema import PanelSchema
 from gatewise.data.series import Series
 from gatewise.data.splits import Part, split_at, split_counts, split_last
 from gatewise.data.windows import WindowBatch, WindowSet

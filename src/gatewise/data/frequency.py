@@ -143,14 +143,14 @@ def _monthly(wall: np.ndarray, series: np.ndarray, order: np.ndarray) -> str | N
     months = wall.astype("datetime64[M]")
     from_start = wall - months.astype(wall.dtype)
     from_end = (months + 1).astype(wall.dtype) - wall
-    _, starts = _most_common(from_start)
-    to_end, ends = _most_common(from_end)
+    _, starts = _most_common(from_start.astype(np.int64))
+    to_end, ends = _most_common(from_end.astype(np.int64))
     if max(starts, ends) < _COMMON * len(wall):
         return None
     numbers = months.astype(np.int64)
     step = _common_step(_distances(numbers, series, order))
     # Every 30 June keeps its place from either side; the last day of a month counts from the end.
-    from_the_end = ends > starts or (ends == starts and to_end <= np.timedelta64(1, "D"))
+    from_the_end = ends > starts or (ends == starts and to_end <= DAY)
     side, month = ("E" if from_the_end else "S"), int(numbers[0] % 12)
     if step % 12 == 0:
         return f"{_count(step // 12)}Y{side}-{_MONTHS[month]}"
@@ -159,10 +159,10 @@ def _monthly(wall: np.ndarray, series: np.ndarray, order: np.ndarray) -> str | N
     return f"{_count(step)}M{side}"
 
 
-def _most_common(values: np.ndarray) -> tuple[np.generic, int]:
+def _most_common(values: np.ndarray) -> tuple[int, int]:
     """Return the most common value and how often it is there."""
     found, counts = np.unique(values, return_counts=True)
-    return found[np.argmax(counts)], int(counts.max())
+    return int(found[np.argmax(counts)]), int(counts.max())
 
 
 def _skips_weekends(weekdays: np.ndarray, distances: np.ndarray) -> bool:

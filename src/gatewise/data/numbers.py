@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from gatewise.data.places import Place, column_of
+from gatewise.data.places import Place, cell_text, column_of
 from gatewise.errors import InvalidValueError
 
 _DECIMAL_COMMA: Final = re.compile(r"^\s*[-+]?\d+(\.\d{3})*,\d+\s*$")
@@ -85,4 +85,4 @@ def _refuse(where: str, cell: object) -> None:
             "Write numbers with a decimal point, or read the file with "
             "pandas.read_csv(…, decimal=',') and hand over the frame."
         )
-    raise InvalidValueError(where, "a number", repr(cell), remedy)
+    raise InvalidValueError(where, "a number", cell_text(cell), remedy)

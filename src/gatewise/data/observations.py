@@ -16,6 +16,7 @@ from jaxtyping import Float64, Int64
 from gatewise.data.numbers import is_numeric, numeric_column, numeric_columns
 from gatewise.data.places import Place, column_of, row_name, source_name
 from gatewise.data.schema import PanelSchema, require_columns
+from gatewise.data.statics import static_values
 from gatewise.data.timestamps import parse_times
 from gatewise.errors import InvalidValueError
 
@@ -103,7 +104,7 @@ def read_observations(
         y = numeric_column(frame, schema.target_column, place)
     else:
         y = np.full(len(frame), np.nan)
-    static = _static_values(frame, schema, codes, ids)
+    static = static_values(frame, schema, codes, ids)
     return Observations(
         ids, codes[order], times[order], y[order], past[order], future[order], static, order, frame
     )
@@ -231,51 +232,3 @@ def _wide_targets(
                 "the series with id_column=….",
             )
     return pd.Index(columns), numeric_columns(frame, columns, place)
-
-
-def _static_values(
-    frame: pd.DataFrame, schema: PanelSchema, codes: np.ndarray, ids: pd.Index
-) -> np.ndarray:
-    """Return the static inputs of each series, S x Ks: numbers, and one-hot categories."""
-    blocks = [np.empty((len(ids), 0))]
-    for name in schema.static:
-        categories = schema.static_categories.get(name)
-        filled = frame[name].notna().to_numpy()
-        rows = np.flatnonzero(filled)
-        labels, cells = pd.factorize(frame[name].iloc[rows])
-        label = np.full(len(ids), -1, dtype=np.int64)
-        label[codes[rows[::-1]]] = labels[::-1]  # the first filled row of each series wins
-        changed = labels != label[codes[rows]]
-        if changed.any():
-            row = int(rows[np.argmax(changed)])
-            series = str(ids[codes[row]])
-            raise InvalidValueError(
-                f"{row_name(frame, row)} (series {series!r}), column {name!r}",
-                f"the series' one value {cells[label[codes[row]]]!r}, as the column is static",
-                repr(frame[name].iloc[row]), "Name the column in past=… or future=… instead.",
-            )  # fmt: skip
-        if categories is None:
-
-            def place(position: int, rows: np.ndarray = rows) -> str:
-                row = int(rows[position])
-                return f"{row_name(frame, row)} (series {str(ids[codes[row]])!r})"
-
-            column = np.full((len(ids), 1), np.nan)
-            numbers = numeric_column(frame.iloc[rows], name, place)
-            column[codes[rows], 0] = numbers
-            blocks.append(column)
-            continue
-        known = pd.Index(categories).get_indexer(pd.Index([str(cell) for cell in cells]))
-        if (known < 0).any():
-            wrong = int(rows[np.isin(labels, np.flatnonzero(known < 0)).argmax()])
-            raise InvalidValueError(
-                f"{row_name(frame, wrong)} (series {str(ids[codes[wrong]])!r}), column {name!r}",
-                f"a category of the training table: {', '.join(map(repr, categories[:20]))}",
-                repr(frame[name].iloc[wrong]),
-                "Correct it, leave it empty to mean none of them, or fit a new model.",
-            )  # fmt: skip
-        hot = np.zeros((len(ids), len(categories)))
-        seen = label >= 0
-        hot[np.flatnonzero(seen), known[label[seen]]] = 1.0
-        blocks.append(hot)
-    return np.concatenate(blocks, axis=1)

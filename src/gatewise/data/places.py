@@ -63,6 +63,14 @@ def column_of(frame: pd.DataFrame, name: str) -> pd.Series:
     return column
 
 
+def cell_text(cell: object) -> str:
+    """Return a cell as a message shows it: ``5.0``, ``'abc'``, ``an empty cell``."""
+    if isinstance(cell, np.generic):
+        cell = cell.item()
+    empty = cell is None or cell is pd.NaT or cell is pd.NA or cell != cell  # NaN
+    return "an empty cell" if empty else repr(cell)
+
+
 def _blank_lines(frame: pd.DataFrame) -> Sequence[int] | None:
     """Return the file's blank lines if the index labels of ``frame`` still tell its rows."""
     source = frame.attrs.get(_KEY)

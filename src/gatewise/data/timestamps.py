@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from gatewise.data.places import column_of, row_name, source_name
+from gatewise.data.places import cell_text, column_of, row_name, source_name
 from gatewise.errors import InvalidValueError
 
 _NAMES: Final = ("ds", "date", "datetime", "timestamp", "time", "year", "t", "step")
@@ -172,8 +172,6 @@ def _refuse(frame: pd.DataFrame, column: str, wrong: Any, expected: str, remedy:
     if not np.any(wrong):
         return
     row = int(np.argmax(wrong))
-    cell = column_of(frame, column).iloc[row]
-    raise InvalidValueError(
-        f"{row_name(frame, row)}, column {column!r}", expected,
-        "an empty cell" if pd.isna(cell) else repr(cell), remedy,
-    )  # fmt: skip
+    where = f"{row_name(frame, row)}, column {column!r}"
+    got = cell_text(column_of(frame, column).iloc[row])
+    raise InvalidValueError(where, expected, got, remedy)
