@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 from gatewise.errors import (
     GatewiseError,
@@ -22,6 +22,9 @@ from gatewise.errors import (
 from gatewise.tasks import saving
 from gatewise.tasks.settings import checked_values
 
+# Not typing.Self: beartype, which checks annotations in the tests, does not know it in methods.
+Estimator = TypeVar("Estimator", bound="AbstractEstimator")
+
 
 class AbstractEstimator(ABC):
     """What all estimators share; subclasses are dataclasses with ``eq=False, repr=False``."""
@@ -30,7 +33,7 @@ class AbstractEstimator(ABC):
     """The name of the task in the shell and in saved models."""
 
     @abstractmethod
-    def fit(self, X: Any = None, y: Any = None) -> Self:
+    def fit(self: Estimator, X: Any = None, y: Any = None) -> Estimator:
         """Learn from data and return the estimator."""
 
     @abstractmethod
@@ -61,7 +64,7 @@ class AbstractEstimator(ABC):
         """
         return {name: getattr(self, name) for name in self._field_names()}
 
-    def set_params(self, **params: Any) -> Self:
+    def set_params(self: Estimator, **params: Any) -> Estimator:
         """Set fields by name and return the estimator.
 
         Raises:
@@ -96,7 +99,7 @@ class AbstractEstimator(ABC):
         return Path(directory)
 
     @classmethod
-    def load(cls, directory: str | Path) -> Self:
+    def load(cls: type[Estimator], directory: str | Path) -> Estimator:
         """Return the estimator that ``save`` wrote; nothing in the directory is executed.
 
         Raises:
@@ -134,7 +137,7 @@ class AbstractEstimator(ABC):
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
-    def _validated(self) -> Self:
+    def _validated(self: Estimator) -> Estimator:
         """Return an unfitted copy whose fields have their declared types, or raise all faults."""
         copy = type(self)(**checked_values(self))
         InvalidSettingsError.raise_any(type(self).__name__, copy.setting_faults())

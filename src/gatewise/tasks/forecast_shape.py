@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from gatewise.tasks.forecast_heads import Head, Loss
 from gatewise.tasks.forecast_normalise import Normalization
@@ -62,7 +62,7 @@ class NetworkShape:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
+    def from_dict(cls, fields: dict[str, Any]) -> NetworkShape:
         """Return the shape that ``to_dict`` gave."""
         lists = {name: tuple(v) for name, v in fields.items() if isinstance(v, list)}
         return cls(**{**fields, **lists})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -67,7 +67,7 @@ class Forecaster(ForecastFields, AbstractEstimator):
         run_dir: str | Path | None = None,
         resume: bool = False,
         progress: bool = True,
-    ) -> Self:
+    ) -> Forecaster:
         """Learn from a table.
 
         Args:

@@ -31,10 +31,10 @@ def setting(
     help: str,  # noqa: A002 - the customary name of an option's description
     unit: str = "",
     group: str = "",
-    ge: float | None = None,
-    gt: float | None = None,
-    le: float | None = None,
-    lt: float | None = None,
+    ge: int | float | None = None,
+    gt: int | float | None = None,
+    le: int | float | None = None,
+    lt: int | float | None = None,
 ) -> Any:
     """Declare one field of an estimator.
 
@@ -91,7 +91,7 @@ def checked_values(estimator: Any) -> dict[str, Any]:
 
 
 def describe_type(
-    annotation: Any, limits: Mapping[str, float] | None = None, unit: str = ""
+    annotation: Any, limits: Mapping[str, int | float] | None = None, unit: str = ""
 ) -> str:
     """Return a type and its range in words, such as ``an integer ≥ 1 (steps) or None``."""
     limits = limits or {}
@@ -110,7 +110,7 @@ def _members(annotation: Any) -> tuple[Any, ...]:
     return (annotation,)
 
 
-def _describe_member(annotation: Any, limits: Mapping[str, float]) -> str:
+def _describe_member(annotation: Any, limits: Mapping[str, int | float]) -> str:
     if get_origin(annotation) is Literal:
         return " or ".join(repr(choice) for choice in get_args(annotation))
     ranges = " and ".join(f"{_RANGE_WORDS[name]} {bound:g}" for name, bound in limits.items())

@@ -14,14 +14,13 @@ import math
 import numpy as np
 import torch
 from jaxtyping import Float64
-from numpy.typing import ArrayLike
 
 _TINY = 1e-300
 _TERMS = 400
 """Terms of the continued fraction at most; √max(a, b) of them are needed."""
 
 
-def cdf(z: ArrayLike, df: ArrayLike) -> Float64[np.ndarray, "*N"]:
+def cdf(z: np.ndarray, df: np.ndarray) -> Float64[np.ndarray, "*N"]:
     """Return the probability that a t variable is at most z.
 
     Args:
@@ -34,14 +33,14 @@ def cdf(z: ArrayLike, df: ArrayLike) -> Float64[np.ndarray, "*N"]:
     return np.where(z > 0, 1 - tail, tail)
 
 
-def pdf(z: ArrayLike, df: ArrayLike) -> Float64[np.ndarray, "*N"]:
+def pdf(z: np.ndarray, df: np.ndarray) -> Float64[np.ndarray, "*N"]:
     """Return the density of a t variable at z."""
     z, df = np.broadcast_arrays(np.asarray(z, np.float64), np.asarray(df, np.float64))
     constant = _log_gamma((df + 1) / 2) - _log_gamma(df / 2) - 0.5 * np.log(df * math.pi)
     return np.exp(constant - (df + 1) / 2 * np.log1p(z * z / df))
 
 
-def quantile(level: float, df: ArrayLike) -> Float64[np.ndarray, "*N"]:
+def quantile(level: float, df: np.ndarray) -> Float64[np.ndarray, "*N"]:
     """Return the value below which a t variable lies with probability ``level``.
 
     Args:
@@ -57,7 +56,7 @@ def quantile(level: float, df: ArrayLike) -> Float64[np.ndarray, "*N"]:
     return upper if level > 0.5 else -upper
 
 
-def crps(z: ArrayLike, df: ArrayLike) -> Float64[np.ndarray, "*N"]:
+def crps(z: np.ndarray, df: np.ndarray) -> Float64[np.ndarray, "*N"]:
     """Return the continuous ranked probability score of a standard t forecast at z.
 
     With density f and distribution function F of ν degrees of freedom::
