@@ -31,12 +31,20 @@ def test_the_right_one_is_accepted(dtype, exact, yardstick):
     assert_as_accurate(candidate, exact, yardstick)
 
 
+@pytest.fixture(scope="module")
+def moved_yardsticks():
+    return [evaluate(torch_layer, CASE, torch.float32, moved) for moved in range(3)]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_wrong_one_is_rejected(wrong, dtype, exact, yardstick):
+def test_a_wrong_one_is_rejected(wrong, dtype, exact, yardstick, moved_yardsticks):
     candidate = evaluate(WRONG[wrong], CASE, dtype)
     with pytest.raises(AssertionError, match="relative error"):
         assert_as_accurate(candidate, exact, yardstick)
+    # At the tolerance of the random cases, too.
+    with pytest.raises(AssertionError, match="relative error"):
+        assert_as_accurate(candidate, exact, *moved_yardsticks, factor=10.0)
 
 
 def test_every_wrong_one_computes_something_of_the_right_shape(exact):

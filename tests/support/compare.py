@@ -16,25 +16,26 @@ Results = Mapping[str, Tensor]
 
 
 def assert_as_accurate(
-    candidate: Results, exact: Results, yardstick: Results, *, factor: float = 3.0
+    candidate: Results, exact: Results, *yardsticks: Results, factor: float = 3.0
 ) -> None:
     """Raise unless every tensor of ``candidate`` is about as close to ``exact`` as ``yardstick``.
 
     Args:
         candidate: What is judged, by name.
         exact: The right results, in float64 (the same names and shapes).
-        yardstick: torch's results. If their precision differs from the candidate's, their error is
-            scaled by the ratio of the two: rounding errors are proportional to it.
+        yardsticks: torch's results: once, or several times with inputs moved by a rounding error
+            (`jitter`), of which the worst counts; a result that cancels almost to nothing needs
+            that. If their precision differs from the candidate's, their error is scaled by the
+            ratio of the two: rounding errors are proportional to it.
         factor: How many times the yardstick's error is allowed.
 
     Raises:
-        AssertionError: Names, shapes or dtypes differ, or an error is too large. All the faults, with
-            their numbers.
+        AssertionError: Names, shapes or dtypes differ, or an error is too large; all the faults,
+            with their numbers.
     """
-    assert candidate.keys() == exact.keys() == yardstick.keys(), (
-        f"different results: {sorted(candidate)}, {sorted(exact)}, {sorted(yardstick)}"
-    )
-    errors = [_relative_error(yardstick[name], exact[name]) for name in exact]
+    for others in (candidate, *yardsticks):
+        assert others.keys() == exact.keys(), f"{sorted(others)} instead of {sorted(exact)}"
+    errors = [max(_relative_error(y[name], exact[name]) for y in yardsticks) for name in exact]
     # In a tensor of a few elements torch may be exact by luck; its usual error is the fair measure.
     usual = (sum(error**2 for error in errors) / max(len(errors), 1)) ** 0.5
     faults = []
@@ -44,7 +45,7 @@ def assert_as_accurate(
             faults.append(f"{name}: {got.dtype} {tuple(got.shape)}, expected {tuple(want.shape)}")
             continue
         unit = torch.finfo(got.dtype).eps
-        scale = unit / torch.finfo(yardstick[name].dtype).eps
+        scale = unit / torch.finfo(yardsticks[0][name].dtype).eps
         allowed = factor * scale * max(own, usual) + unit
         error = _relative_error(got, want)
         if not error <= allowed:
@@ -53,6 +54,15 @@ def assert_as_accurate(
                 f"(torch: {own:.3g}, usually {usual:.3g})"
             )
     assert not faults, "; ".join(faults)
+
+
+def jitter(value: Tensor, seed: int) -> Tensor:
+    """Return ``value`` moved by up to one rounding error of float32; unmoved for seed 0."""
+    if seed == 0:
+        return value
+    draw = torch.Generator().manual_seed(seed)
+    shift = 2 * torch.rand(value.shape, generator=draw).to(value.dtype) - 1
+    return value * (1 + torch.finfo(torch.float32).eps * shift)
 
 
 def assert_equal(candidate: Results, expected: Results) -> None:

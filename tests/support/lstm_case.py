@@ -11,6 +11,8 @@ from torch import Tensor
 
 from gatewise.ops import reference
 
+from .compare import jitter
+
 Layer = Callable[..., tuple]
 """``layer(x, h0, c0, weights, *, lengths, reset, trace) -> (y, h_n, c_n, trace)``."""
 
@@ -37,8 +39,11 @@ class LSTMCase:
         changed = (f for f in fields(self) if getattr(self, f.name) != f.default)
         return "-".join(f"{f.name}{getattr(self, f.name)}" for f in changed) or "plain"
 
-    def tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:
-        """Return x, h0, c0 and the weights: values that float32 holds exactly, in ``dtype``."""
+    def tensors(self, dtype: torch.dtype, moved: int = 0) -> dict[str, Tensor]:
+        """Return x, h0, c0 and the weights: values that float32 holds exactly, in ``dtype``.
+
+        With ``moved`` they are off by a rounding error, by another one for each number.
+        """
         draw = torch.Generator().manual_seed(self.seed)
         width = self.P or self.H
         shapes = {
@@ -57,7 +62,7 @@ class LSTMCase:
         for name, value in values.items():
             if name.startswith(("w_", "b_")):
                 value *= self.scale / self.H**0.5
-        values = {name: value.to(dtype) for name, value in values.items()}
+        values = {name: jitter(value, moved).to(dtype) for name, value in values.items()}
         if not self.contiguous:
             values = {name: _strided(value) for name, value in values.items()}
         return values
@@ -70,9 +75,9 @@ class LSTMCase:
         return {"lengths": lengths, "reset": reset}
 
 
-def evaluate(layer: Layer, case: LSTMCase, dtype: torch.dtype) -> dict[str, Tensor]:
+def evaluate(layer: Layer, case: LSTMCase, dtype: torch.dtype, moved: int = 0) -> dict[str, Tensor]:
     """Return every output of ``layer`` and the gradient of every input and weight."""
-    tensors = {name: value.requires_grad_() for name, value in case.tensors(dtype).items()}
+    tensors = {name: value.requires_grad_() for name, value in case.tensors(dtype, moved).items()}
     x, h0, c0, *weights = tensors.values()
     y, h_n, c_n, trace = layer(x, h0, c0, weights, trace=case.trace, **case.sequence_options())
     results = {"y": y, "h_n": h_n, "c_n": c_n}

@@ -46,7 +46,7 @@ def arrange(
     layer: _validate.LayerShape,
     weight: Tensor,
     given: Tensor | PackedSequence,
-    hx: States | None,
+    hx: Sequence[Tensor] | None,
     lengths: Tensor | Sequence[int] | None,
     reset: Tensor | None,
 ) -> Arranged:
@@ -102,7 +102,7 @@ def _arrange_packed(
     layer: _validate.LayerShape,
     weight: Tensor,
     given: PackedSequence,
-    hx: States | None,
+    hx: Sequence[Tensor] | None,
     lengths: object,
     reset: object,
 ) -> Arranged:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +19,13 @@ from gatewise.nn import _validate
 from gatewise.ops.dispatch import Backend
 
 
-def own_weights(module: nn.Module, names: Sequence[str]) -> list[Tensor]:
+def own_weights(module: nn.Module, names: Sequence[str]) -> list[Any]:
     """Return weights by name, faster than attribute access; an absent bias is None.
 
     A weight that is reparametrised or replicated is an attribute instead of a parameter.
     """
     own = module._parameters  # noqa: SLF001 - named_parameters costs as much as a small forward
-    return [own[name] if name in own else getattr(module, name) for name in names]  # pyright: ignore[reportReturnType]
+    return [own[name] if name in own else getattr(module, name) for name in names]
 
 
 class RecurrentLayer(nn.Module):

@@ -7,7 +7,7 @@ catches torch's works unchanged.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from gatewise.errors import (
 BACKENDS = ("auto", "native", "reference")
 
 
+@runtime_checkable
 class LayerShape(Protocol):
     """The fields of a recurrent layer that its arguments must agree with."""
 
