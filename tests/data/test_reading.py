@@ -89,10 +89,19 @@ def test_times_and_names_in_an_index_become_columns() -> None:
 def test_what_to_csv_writes_comes_back(tmp_path: Path) -> None:
     EXPECTED.to_csv(tmp_path / "numbered.csv")
     assert_expected(read_frame(tmp_path / "numbered.csv"))
+    EXPECTED.assign(n=1).to_csv(tmp_path / "twice.csv")
+    again = pd.read_csv(tmp_path / "twice.csv")
+    again.to_csv(tmp_path / "twice.csv", index=False)
+    assert_expected(read_frame(tmp_path / "twice.csv").drop(columns="n"))
     EXPECTED.set_index(pd.DatetimeIndex(EXPECTED["ds"]).rename(None)).drop(columns="ds").to_csv(
         tmp_path / "dated.csv"
     )
     assert list(read_frame(tmp_path / "dated.csv").columns) == ["index", "y", "shop"]
+
+
+def test_a_counter_that_has_a_name_stays(write: Write) -> None:
+    assert list(read_frame(write("index,y\n0,1\n1,2\n")).columns) == ["index", "y"]
+    assert list(read_frame(write(",y\n1,1\n2,2\n")).columns) == ["index", "y"]
 
 
 def test_types_are_those_of_whole_columns(write: Write) -> None:

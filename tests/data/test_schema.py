@@ -67,6 +67,12 @@ def test_static_text_becomes_sorted_categories_and_numbers_stay() -> None:
     assert schema.static_names == ("kind=k", "kind=x", "size")
 
 
+def test_long_lists_of_columns_are_cut() -> None:
+    wide = pd.DataFrame({"ds": range(3)} | {f"c{k}": [1.0] * 3 for k in range(40)})
+    with pytest.raises(InvalidValueError, match=r"'c10' and 29 more"):
+        infer_schema(wide, past="zzz")
+
+
 def test_json_keeps_a_schema() -> None:
     frame = long_frame({"a": 9}).assign(kind="x", p=1.0)
     for schema in (infer_schema(WIDE), infer_schema(frame, static="kind", past="p", future=())):

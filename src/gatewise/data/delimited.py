@@ -61,8 +61,9 @@ def read_delimited(path: Path) -> pd.DataFrame:
     tabs = path.name.lower().endswith((".tsv", ".tsv.gz"))
     delimiter = "\t" if tabs else _delimiter(header, row, top)
     names = _header(header, delimiter, top)
-    table = _parse(text, delimiter, names, filled, where)
-    frame = table.to_pandas()
+    frame = _parse(text, delimiter, names, filled, where).to_pandas()
+    if _counts_rows(frame[names[0]], _cells(header, delimiter, top)[0]):
+        frame = frame.drop(columns=names[0])
     blank = [k for k, line in enumerate(lines[: filled[-1]], 1) if line in (b"", b"\r")]
     # A quoted cell may span lines; line numbers are then not to be had from row numbers.
     remember_source(frame, path, blank if len(filled) == len(frame) + 1 else None)
@@ -139,6 +140,12 @@ def _header(line: str, delimiter: str, where: str) -> list[str]:
     return names
 
 
+def _counts_rows(column: pd.Series, heading: str) -> bool:
+    """Tell whether a first column is the numbered index that pandas writes."""
+    unnamed = heading.strip() in ("", "Unnamed: 0")
+    return unnamed and np.array_equal(column.to_numpy(), np.arange(len(column)))
+
+
 def _parse(
     text: bytes, delimiter: str, names: list[str], filled: list[int], where: str
 ) -> pa.Table:
@@ -178,10 +185,7 @@ def _parse(
         if table.column(len(names) - 1).null_count < len(table):
             raise InvalidFileError(where, "a name for each column", "none for the last one")
         table = table.remove_column(len(names) - 1)
-    columns = {name: _typed(table[name]) for name in table.column_names}
-    if _counts_rows(columns.get("index")):
-        del columns["index"]
-    return pa.table(columns)
+    return pa.table({name: _typed(table[name]) for name in table.column_names})
 
 
 def _line_of(row: arrow_csv.InvalidRow, lines: list[bytes], filled: list[int]) -> int:
@@ -189,13 +193,6 @@ def _line_of(row: arrow_csv.InvalidRow, lines: list[bytes], filled: list[int]) -
     if row.number is not None and row.number <= len(filled):
         return filled[row.number - 1]
     return lines.index(row.text.encode()) + 1
-
-
-def _counts_rows(column: pa.ChunkedArray | None) -> bool:
-    """Tell whether a column is 0, 1, 2 …."""
-    if column is None or not pa.types.is_integer(column.type):
-        return False
-    return np.array_equal(column.to_numpy(), np.arange(len(column)))
 
 
 def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:

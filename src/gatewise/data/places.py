@@ -63,6 +63,12 @@ def column_of(frame: pd.DataFrame, name: str) -> pd.Series:
     return column
 
 
+def listed(names: Sequence[str]) -> str:
+    """Return names as a message shows them, the first dozen if there are many."""
+    shown = ", ".join(repr(name) for name in names[:12])
+    return f"{shown} and {len(names) - 12} more" if len(names) > 12 else shown
+
+
 def cell_text(cell: object) -> str:
     """Return a cell as a message shows it: ``5.0``, ``'abc'``, ``an empty cell``."""
     if isinstance(cell, np.generic):

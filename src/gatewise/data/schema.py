@@ -16,7 +16,7 @@ import pandas as pd
 
 from gatewise.data.calendar import calendar_columns
 from gatewise.data.grid import Grid
-from gatewise.data.places import source_name
+from gatewise.data.places import listed, source_name
 from gatewise.errors import InvalidFileError, InvalidValueError
 
 
@@ -126,15 +126,13 @@ def require_columns(
     missing = [name for name in columns if name not in frame.columns]
     if not missing:
         return
-    present = ", ".join(repr(name) for name in frame.columns)
     expected = f"a column {missing[0]!r}"
     remedy = remedy or f"Add the column {missing[0]!r}."
     if trained:
-        asked = ", ".join(repr(name) for name in columns)
-        expected = f"the columns {asked}, as in the training table"
+        expected = f"the columns {listed(columns)}, as in the training table"
         remedy = f"Add the column {missing[0]!r}, or fit a model without it."
     near = difflib.get_close_matches(missing[0], list(frame.columns), n=1)
     if near:
         remedy = f"Did you mean {near[0]!r}? {remedy}"
-    got = f"no {', '.join(repr(name) for name in missing)} among {present}"
+    got = f"no {listed(missing)} among {listed(list(frame.columns))}"
     raise InvalidValueError(source_name(frame), expected, got, remedy)

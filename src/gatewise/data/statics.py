@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Float64, Int64
 
 from gatewise.data.numbers import numeric_column
-from gatewise.data.places import cell_text, column_of, row_name
+from gatewise.data.places import cell_text, column_of, listed, row_name
 from gatewise.data.schema import PanelSchema
 from gatewise.errors import InvalidValueError
 
@@ -63,7 +63,7 @@ def static_values(
                 k = int(np.argmax(known[labels] < 0))
                 raise InvalidValueError(
                     f"{place(k)}, column {name!r}",
-                    f"a category of the training table: {', '.join(map(repr, categories[:20]))}",
+                    f"a category of the training table: {listed(categories)}",
                     cell_text(cells[labels[k]]),
                     "Correct it, leave it empty to mean none of them, or fit a new model.",
                 )

@@ -15,10 +15,10 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from gatewise.data.places import cell_text, column_of, row_name, source_name
+from gatewise.data.places import cell_text, column_of, listed, row_name, source_name
 from gatewise.errors import InvalidValueError
 
-_NAMES: Final = ("ds", "date", "datetime", "timestamp", "time", "year", "t", "step")
+_NAMES: Final = ("ds", "date", "datetime", "timestamp", "time", "year", "t", "step", "index")
 _DATE_TEXT: Final = re.compile(
     r"^\s*(\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\b.*)\s*$"
 )
@@ -52,7 +52,7 @@ def find_time_column(frame: pd.DataFrame) -> str:
         ]
     if len(found) == 1:
         return found[0]
-    columns = ", ".join(repr(name) for name in (found or frame.columns))
+    columns = listed(found or list(frame.columns))
     raise InvalidValueError(
         source_name(frame), "one time column",
         f"several: {columns}" if found else f"none among the columns {columns}",
