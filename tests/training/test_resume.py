@@ -80,6 +80,16 @@ def test_it_goes_on_to_the_same_bits(changes: dict[str, Any], steps: int, tmp_pa
     assert_same_course(result, course)
 
 
+def test_the_best_weights_outlive_a_stop(tmp_path: Path) -> None:
+    task = TinyTask(scores=(1.0, 2.0, 3.0), fail_at=BATCHES + 3)
+    with pytest.raises(ArithmeticError):
+        fit(tiny_network(), task, settings(), progress=False, directory=tmp_path)
+    network, rest = tiny_network(seed=99), TinyTask(scores=(2.0, 3.0))
+    result = fit(network, rest, settings(), progress=False, directory=tmp_path, resume=True)
+    assert (result.best_epoch, result.best_score) == (1, 1.0)
+    assert_same_weights(network, uninterrupted(max_epochs=1)[0])
+
+
 SCRIPT = """
 import sys
 from pathlib import Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -88,6 +89,7 @@ def joined(settings: FitSettings, place: Place, store: Store | None = None) -> I
     if store is None and dist.is_initialized():
         yield  # the user's own, made for torchrun
         return
+    hook = sys.excepthook  # torch puts its own there for good
     backend = "nccl" if settings.accelerator == "cuda" else "gloo"
     if store is None:
         dist.init_process_group(backend)
@@ -106,6 +108,7 @@ def joined(settings: FitSettings, place: Place, store: Store | None = None) -> I
         ) from error
     finally:
         dist.destroy_process_group()
+        sys.excepthook = hook
 
 
 def make_fabric(settings: FitSettings, place: Place) -> Fabric:
