@@ -92,6 +92,15 @@ def test_wide_tables_have_covariates_too() -> None:
         np.testing.assert_array_equal(one.future[:, 0], np.arange(7.0))
 
 
+def test_a_date_far_ahead_does_not_fill_the_memory() -> None:
+    panel = panel_of(long_frame({"a": 50}, frequency="min").assign(f=1.0), future="f")
+    table = pd.DataFrame({"ds": ["2024-01-01 00:50", "2124-01-01 00:51"], "f": 1.0})
+    with pytest.raises(InvalidValueError, match=r"row 1 .*one 52,594,561 steps after it"):
+        panel.with_future(table)
+    with pytest.raises(InvalidValueError, match="series: expected one of 'a', got 'b'"):
+        panel.future_ds("b", 1)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

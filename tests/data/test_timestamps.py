@@ -92,6 +92,14 @@ def test_keeps_nanoseconds_where_they_are_used() -> None:
     assert times(fine).unit == "ns"
 
 
+def test_years_beyond_nanoseconds_are_refused() -> None:
+    stamps = pd.DatetimeIndex(np.array(["2024-01-01", "9999-12-31"], dtype="datetime64[us]"))
+    with pytest.raises(InvalidValueError, match=r"row 1.* between the years 1678 and 2261"):
+        times(stamps)
+    with pytest.raises(InvalidValueError, match=r"row 1, column 'ds': .* got '9999-12-31'"):
+        times(["2024-01-01", "9999-12-31"])
+
+
 def test_integers_count_steps() -> None:
     assert times([3, 1, 2]).tolist() == [3, 1, 2]
     assert times([3.0, 1.0]).dtype == np.int64

@@ -245,7 +245,10 @@ def test_values_beyond_float32_are_refused() -> None:
         ({"horizon": -1}, "horizon: expected at least 1"),
         ({"stride": 0}, "stride: expected at least 1"),
         ({"origins": [(0, 9)]}, "one .start, stop. for each of 2 series, got 1"),
-        ({"lookback": 28}, "at least 33 steps.*at most 30 steps, in series 'a'"),
+        (
+            {"lookback": 28},
+            r"at least one of 33 steps.*none; the longest series, 'a', has 30 steps",
+        ),
     ],
 )
 def test_wrong_windows_are_named(options: dict[str, object], message: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,14 @@ from jaxtyping import Int64
 
 from gatewise.data.calendar import calendar_values
 from gatewise.data.observations import read_future
+from gatewise.data.places import listed
 from gatewise.data.scaling import PanelScale, fit_scale
 from gatewise.data.schema import PanelSchema
 from gatewise.data.series import Series
 from gatewise.errors import InvalidValueError
+
+_FAR: Final = 1_000_000
+"""Steps ahead beyond which a date is taken for a mistake."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +105,10 @@ class Panel:
             Timestamps in the series' time zone, or integers.
         """
         if isinstance(series, str):
-            series = [one.unique_id for one in self.series].index(series)
+            names = [one.unique_id for one in self.series]
+            if series not in names:
+                raise InvalidValueError("series", f"one of {listed(names)}", repr(series))
+            series = names.index(series)
         one = series if isinstance(series, Series) else self.series[series]
         steps = len(one) + np.arange(horizon)
         return self.schema.grid.times(one.ds[:1].repeat(horizon), steps)
@@ -161,6 +169,14 @@ class Panel:
                 rows.place(row), f"steps of {grid.alias or grid.width} after the series",
                 "a timestamp between two of them",
                 f"Continue the series, which ends at {lasts[rows.series[row]]}.",
+            )  # fmt: skip
+        far = after & (steps >= self.lengths[rows.series] + _FAR)
+        if far.any():
+            row = int(np.argmax(far))
+            raise InvalidValueError(
+                rows.place(row), f"a time within {_FAR:,} steps after the series",
+                f"one {steps[row] - len(self.series[rows.series[row]]):,} steps after it",
+                f"Correct the timestamp; the series ends at {lasts[rows.series[row]]}.",
             )  # fmt: skip
         futures = []
         bounds = np.searchsorted(rows.series, np.arange(len(self.series) + 1))

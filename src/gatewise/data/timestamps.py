@@ -24,6 +24,7 @@ _DATE_TEXT: Final = re.compile(
 )
 _SHORT_DATE: Final = re.compile(r"^\s*(\d{1,2})([-/.])(\d{1,2})[-/.](\d{4}|\d{2})\b")
 _CLOCKS: Final = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+_YEARS: Final = (1678, 2261)  # whole years that nanoseconds in 64 bits can count
 _REMEDY: Final = "Write dates as 2024-01-31 or 2024-01-31 14:00:00."
 
 
@@ -74,15 +75,25 @@ def parse_times(frame: pd.DataFrame, column: str) -> pd.Index:
     Raises:
         InvalidValueError: If a cell is missing, is no time, or leaves day and month in doubt.
     """
-    values = column_of(frame, column)
-    empty = values.isna().to_numpy()
+    empty = column_of(frame, column).isna().to_numpy()
     _refuse(frame, column, empty, "a time", "Fill in the time, or remove the row.")
+    times = _read(frame, column)
+    if isinstance(times, pd.DatetimeIndex):
+        strange = (times.year < _YEARS[0]) | (times.year > _YEARS[1])
+        expected = f"a time between the years {_YEARS[0]} and {_YEARS[1]}"
+        _refuse(frame, column, strange, expected, "Correct the date, or give integers as time.")
+    return times
+
+
+def _read(frame: pd.DataFrame, column: str) -> pd.Index:
+    """Read the cells by their type."""
+    values = column_of(frame, column)
     if isinstance(values.dtype, pd.PeriodDtype):
         return _trim(pd.PeriodIndex(values).to_timestamp())
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         return _trim(pd.DatetimeIndex(values))
     if pd.api.types.is_bool_dtype(values.dtype):
-        _refuse(frame, column, ~empty, "a time", _REMEDY)
+        return _refuse(frame, column, np.ones(len(values), dtype=bool), "a time", _REMEDY)
     if pd.api.types.is_numeric_dtype(values.dtype):
         return _from_numbers(frame, column)
     return _from_text(frame, column)

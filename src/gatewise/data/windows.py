@@ -126,9 +126,9 @@ class WindowSet:
         if len(self) == 0:
             longest = max(panel.series, key=len)
             raise InvalidValueError(
-                "windows", f"a series of at least {lowest + horizon} steps, observed before and "
-                f"after an origin (look-back {lookback}, horizon {horizon})",
-                f"at most {len(longest)} steps, in series {longest.unique_id!r}",
+                "windows", f"at least one of {lowest + horizon} steps with values before and after "
+                f"its origin (look-back {lookback}, horizon {horizon}, stretches {spans[:3]} …)",
+                f"none; the longest series, {longest.unique_id!r}, has {len(longest)} steps",
                 "Give longer series, or shorten the look-back or the horizon.",
             )  # fmt: skip
 
@@ -208,8 +208,8 @@ class WindowSet:
         y = np.full(total, np.nan)
         past = np.full((total, len(panel.past_names)), np.nan)
         future = np.full((total, len(panel.future_names)), np.nan)
-        for one, base, (center, deviation) in zip(panel.series, self._base, pairs, strict=True):
-            y[base : base + len(one)] = (one.y - center) / deviation
+        for one, base, pair in zip(panel.series, self._base, pairs, strict=True):
+            y[base : base + len(one)] = _scaled(one.y[:, None], [tuple(pair)])[:, 0]
             past[base : base + len(one)] = _scaled(one.past, scale.past)
             future[base : base + len(one.future)] = _scaled(one.future, scale.future)
         static = _scaled(np.stack([one.static for one in panel.series]), scale.static)
@@ -223,7 +223,8 @@ class WindowSet:
 def _scaled(values: np.ndarray, pairs: Sequence[tuple[float, float]]) -> np.ndarray:
     """Standardise the columns of N x K."""
     center, scale = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
-    return (values - center) / scale
+    with np.errstate(over="ignore"):  # infinities are refused together, in _tensor
+        return (values - center) / scale
 
 
 def _tensor(values: np.ndarray, what: str) -> Tensor:
