@@ -1,4 +1,102 @@
-// The only place that sees Python: addresses and sizes in, error codes out.
+// The only place that sees Python: addresses and sizes in, errors out. Shapes, dtypes and strides are
+// the caller's to check (src/gatewise/ops/native.py); the contract is gatewise.h.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <omp.h>
+#include <pthread.h>
+
+#include <string>
+
+#include "../gatewise.h"
+
 namespace nb = nanobind;
-NB_MODULE(_native, m) { m.attr("__doc__") = "Kernels of gatewise."; }
+using namespace gatewise;
+
+namespace {
+
+// The OpenMP threads of the parent do not exist in a forked child, and waiting for them would hang.
+bool forked = false;
+
+void run_parallel(Work work, void* context, int threads) {
+  if (threads <= 1 || forked) return work(context, 0, 1);
+#pragma omp parallel num_threads(threads)
+  work(context, omp_get_thread_num(), omp_get_num_threads());
+}
+
+// Memory is Python's own error; the others are for the caller to put into words.
+int checked(Status status) {
+  if (status == Status::no_memory) throw std::bad_alloc();
+  return int(status);
+}
+
+template <typename T>
+T* pointer(std::uintptr_t address) {
+  return reinterpret_cast<T*>(address);
+}
+
+using Address = std::uintptr_t;
+
+struct BoundLayer : Layer {
+  BoundLayer(int64_t T, int64_t B, int64_t I, int64_t H, int64_t P, bool reversed, Address x,
+             int64_t x_step, int64_t x_row, Address h0, Address c0, Address weight_ih,
+             Address weight_hh, Address bias_ih, Address bias_hh, Address weight_hr,
+             Address lengths, Address reset)
+      : Layer{T, B, I, H, P, reversed, pointer<void>(x), x_step, x_row, pointer<void>(h0),
+              pointer<void>(c0), pointer<void>(weight_ih), pointer<void>(weight_hh),
+              pointer<void>(bias_ih), pointer<void>(bias_hh), pointer<void>(weight_hr),
+              pointer<int64_t>(lengths), pointer<uint8_t>(reset)} {}
+};
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+  // torch keeps the operators, and so these objects, until after the interpreter has looked for leaks.
+  nb::set_leak_warnings(false);
+  pthread_atfork(nullptr, nullptr, [] { forked = true; });
+
+  nb::enum_<Dtype>(m, "Dtype").value("float32", Dtype::float32).value("float64", Dtype::float64);
+
+  nb::class_<BoundLayer>(m, "Layer")
+      .def(nb::init<int64_t, int64_t, int64_t, int64_t, int64_t, bool, Address, int64_t, int64_t,
+                    Address, Address, Address, Address, Address, Address, Address, Address,
+                    Address>());
+
+  nb::class_<Kernels>(m, "Kernels")
+      .def_prop_ro("isa", [](const Kernels& k) { return std::string(k.isa); })
+      .def("lanes", [](const Kernels& k, Dtype dtype) { return k.lanes(dtype); })
+      .def("lstm_forward",
+           [](const Kernels& k, Dtype dtype, const BoundLayer& layer, Address y, int64_t y_step,
+              int64_t y_row, Address h_n, Address c_n, Address gates, Address cells, int threads) {
+             const LayerOutput out{pointer<void>(y), y_step, y_row, pointer<void>(h_n),
+                                   pointer<void>(c_n), pointer<void>(gates), pointer<void>(cells)};
+             nb::gil_scoped_release release;
+             return checked(k.lstm_forward(dtype, layer, out, {run_parallel, threads}));
+           })
+      .def("lstm_backward",
+           [](const Kernels& k, Dtype dtype, const BoundLayer& layer, Address y, int64_t y_step,
+              int64_t y_row, Address gates, Address cells, Address grad_y, int64_t grad_y_step,
+              int64_t grad_y_row, Address grad_h_n, Address grad_c_n, Address grad_x,
+              Address grad_h0, Address grad_c0, Address grad_weight_ih, Address grad_weight_hh,
+              Address grad_bias, Address grad_weight_hr, int threads) {
+             const LayerGradient grad{
+                 pointer<void>(y), y_step, y_row, pointer<void>(gates), pointer<void>(cells),
+                 pointer<void>(grad_y), grad_y_step, grad_y_row, pointer<void>(grad_h_n),
+                 pointer<void>(grad_c_n), pointer<void>(grad_x), pointer<void>(grad_h0),
+                 pointer<void>(grad_c0), pointer<void>(grad_weight_ih),
+                 pointer<void>(grad_weight_hh), pointer<void>(grad_bias),
+                 pointer<void>(grad_weight_hr)};
+             nb::gil_scoped_release release;
+             return checked(k.lstm_backward(dtype, layer, grad, {run_parallel, threads}));
+           })
+      .def("evaluate", [](const Kernels& k, Dtype dtype, int function, Address in, Address out,
+                          int64_t count) {
+        k.evaluate(dtype, function, pointer<void>(in), pointer<void>(out), count);
+      });
+
+  m.attr("BAD_LENGTH") = int(Status::bad_length);
+  m.def(
+      "kernels", [](const std::string& isa) { return kernels_for(isa.c_str()); },
+      nb::rv_policy::reference, "The kernels of an instruction set, or None.");
+  m.def("best_kernels", &best_kernels, nb::rv_policy::reference,
+        "The kernels of the best instruction set of this machine.");
+}

@@ -1,5 +1,42 @@
-"""gatewise: recurrent networks, gate by gate."""
+"""gatewise: recurrent networks, gate by gate: train, look inside, ship.
+
+Names are loaded on first use, so that importing the package costs little more than torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from gatewise._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from gatewise import errors, nn, tasks
+    from gatewise.nn import replace
+    from gatewise.tasks import Forecaster, load
+
+__all__ = ["Forecaster", "__version__", "errors", "load", "nn", "replace", "tasks"]
+
+_HOMES = {
+    "Forecaster": "gatewise.tasks",
+    "errors": "gatewise",
+    "load": "gatewise.tasks",
+    "nn": "gatewise",
+    "replace": "gatewise.nn",
+    "tasks": "gatewise",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module that holds ``name``, then give its ``name``."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gatewise' has no attribute {name!r}")
+    home = _HOMES[name]
+    if home == "gatewise":
+        return importlib.import_module(f"gatewise.{name}")
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted(__all__)

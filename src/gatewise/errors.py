@@ -7,8 +7,6 @@ builtin that a caller would expect, so ``except ValueError`` works as it does wi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
-
 
 class GatewiseError(Exception):
     """Base of every error that gatewise raises on purpose.
@@ -73,5 +71,5 @@ class InvalidSettingsError(GatewiseError, ValueError):
         if faults:
             raise cls(where, faults)
 
-    def __reduce__(self) -> tuple[type[Self], tuple[str, tuple[GatewiseError, ...]]]:
+    def __reduce__(self) -> tuple[type, tuple[str, tuple[GatewiseError, ...]]]:
         return type(self), (self.where, self.faults)

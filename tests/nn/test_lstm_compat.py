@@ -13,14 +13,14 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import gatewise.nn
-from support.backends import BACKENDS
+from support.backends import CHOICES
 from support.compare import assert_close, assert_equal
 from support.twins import CONFIGURATIONS, results, twins
 
 TOLERANCE = 1e-13
 
 each_configuration = pytest.mark.parametrize("options", CONFIGURATIONS, ids=str)
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
+each_backend = pytest.mark.parametrize("backend", CHOICES)
 
 
 def _states(layer, batch: int | None = 3):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from support.backends import BACKENDS
+from support.backends import CHOICES
 from support.compare import assert_close
 from support.twins import CONFIGURATIONS, results, twins
 
@@ -16,7 +16,7 @@ T, B = 7, 4
 LENGTHS = [3, 7, 1, 6]
 
 each_configuration = pytest.mark.parametrize("options", CONFIGURATIONS, ids=str)
-pytestmark = pytest.mark.parametrize("backend", BACKENDS)
+pytestmark = pytest.mark.parametrize("backend", CHOICES)
 
 
 def _input(layer, seed: int = 5) -> Tensor:

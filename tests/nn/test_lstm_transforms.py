@@ -8,15 +8,14 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacrev, jvp, vmap
 
-from support.backends import BACKENDS
+from support.backends import CHOICES
 from support.compare import assert_close
 from support.twins import twins
 
-BACKENDS_THAT_CHOOSE = ["auto", "reference"] if "native" in BACKENDS else ["auto"]
 TOLERANCE = 1e-12
 
 pytestmark = [
-    pytest.mark.parametrize("backend", BACKENDS_THAT_CHOOSE),
+    pytest.mark.parametrize("backend", CHOICES),
     # torch's own forward-mode rules are scripted on first use.
     pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning"),
 ]

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
 from gatewise.nn import LSTM, Stack, StackState
-from support.backends import BACKENDS
+from support.backends import CHOICES
 from support.compare import assert_close, assert_equal
 
 TOLERANCE = 1e-12
 T, B = 6, 4
 LENGTHS = torch.tensor([6, 2, 5, 1])
 
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
+each_backend = pytest.mark.parametrize("backend", CHOICES)
 both_layouts = pytest.mark.parametrize("batch_first", [False, True], ids=["T B", "B T"])
 
 

@@ -37,7 +37,7 @@ CASES = [
     *(
         LSTMCase(T=T, B=B, H=H, I=7, D=D, P=P, seed=T, **dict.fromkeys(features, True))
         for T, B, H, D, P in (
-            (1, 2, 4, 2, 0),
+            (2, 3, 4, 2, 0),
             (17, 5, 17, 2, 0),
             (6, 5, 16, 2, 5),
             (9, 33, 8, 1, 0),

@@ -161,8 +161,11 @@ def check_lengths(lengths: Tensor | Sequence[int], T: int, B: int, device: torch
         raise InvalidStateError(
             "LSTM(lengths)", f"one length for each of {B} sequences, shape ({B},)", _shape(lengths)
         )
-    # Under compilation and export values do not exist yet.
-    if B and not torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():
+        # Values do not exist yet: the check becomes part of the graph.
+        inside = ((lengths >= 1) & (lengths <= T)).all()
+        torch._assert_async(inside, "LSTM(lengths): expected lengths from 1 to T")  # noqa: SLF001
+    elif B:
         least, most = (int(value) for value in torch.aminmax(lengths))
         if least < 1 or most > T:
             at = int(((lengths < 1) | (lengths > T)).nonzero()[0])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-from gatewise.ops import reference
+from gatewise.errors import InvalidStateError
+from gatewise.ops import native, reference
 
 Backend = Literal["auto", "native", "reference"]
 
@@ -51,8 +55,83 @@ def lstm_layer(
     trace: bool = False,
     backend: Backend = "auto",
 ) -> LSTMLayerResult:
-    """Run one LSTM layer in all its directions on the kernel that ``backend`` names."""
-    del backend
-    return LSTMLayerResult(
-        *reference.lstm_layer(x, h0, c0, weights, lengths=lengths, reset=reset, trace=trace)
+    """Run one LSTM layer in all its directions.
+
+    Args:
+        x: Input, T×B×I.
+        h0: Initial hidden state, D×B×P.
+        c0: Initial cell state, D×B×H.
+        weights: Flat list, `gatewise.ops.reference.lstm_layer` has its order and shapes.
+        lengths: Valid steps of each sequence, [B], each from 1 to T.
+        reset: True cuts the sequence before that step, T×B.
+        trace: Whether to return every gate and state.
+        backend: The kernel to use; ``auto`` chooses.
+
+    Returns:
+        The outputs, the final state, and with ``trace`` a dict of D×T×B×H tensors.
+
+    Raises:
+        InvalidStateError: ``backend="native"`` and no native kernel can do what is asked.
+    """
+    inputs = (x, h0, c0, *weights)
+    obstacle = None if backend == "reference" else _obstacle(inputs, trace=trace)
+    if backend == "reference" or (obstacle and backend == "auto"):
+        return LSTMLayerResult(
+            *reference.lstm_layer(x, h0, c0, weights, lengths=lengths, reset=reset, trace=trace)
+        )
+    if obstacle:
+        raise InvalidStateError(
+            "backend", "a call that the native kernel can run", obstacle, "Use backend='auto'."
+        )
+    save = torch.is_grad_enabled() and any(t.requires_grad for t in inputs)
+    y, h_n, c_n, _, _ = torch.ops.gatewise.lstm(x, h0, c0, weights, lengths, reset, save)
+    return LSTMLayerResult(y, h_n, c_n, None)
+
+
+def explain_lstm(weights: Sequence[Tensor], *, backend: Backend = "auto") -> KernelChoice:
+    """Say which kernel a layer with these weights runs on, and why.
+
+    Args:
+        weights: The weights of one layer.
+        backend: As in `lstm_layer`.
+    """
+    if backend == "reference":
+        return KernelChoice("reference", "torch", "backend='reference' was asked for")
+    obstacle = _obstacle(weights, trace=False)
+    if obstacle:
+        return KernelChoice("reference", "torch", f"the native kernel cannot run {obstacle}")
+    asked = "asked for by GATEWISE_ISA" if os.environ.get("GATEWISE_ISA") else "the best here"
+    return KernelChoice(
+        "native",
+        native.isa_name(),
+        f"{weights[0].dtype} on the CPU; {native.isa_name()} is {asked}. Traces, empty batches, "
+        "function transforms and second derivatives take the reference",
     )
+
+
+def _obstacle(tensors: Sequence[Tensor], *, trace: bool) -> str | None:
+    """Say what keeps the native kernel from running, or None."""
+    dtype = tensors[0].dtype
+    for tensor in tensors:
+        if tensor.device.type != "cpu":
+            return f"tensors on {tensor.device}: it is for the CPU"
+        if tensor.dtype not in native.DTYPES:
+            return f"{tensor.dtype}: it is for float32 and float64"
+        if tensor.dtype != dtype:
+            return f"{tensor.dtype} together with {dtype}"
+    if trace:
+        return "trace=True: the reference records gates"
+    if tensors[0].dim() == 3 and 0 in tensors[0].shape:
+        return "an empty input"
+    if _transformed(tensors):
+        return "a function transform (torch.func, forward-mode differentiation)"
+    return None
+
+
+def _transformed(tensors: Sequence[Tensor]) -> bool:
+    if torch.compiler.is_compiling():
+        return False
+    if torch._C._functorch.peek_interpreter_stack() is not None:  # noqa: SLF001
+        return True
+    level = forward_ad._current_level  # noqa: SLF001 - there is no public query
+    return level >= 0 and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors)

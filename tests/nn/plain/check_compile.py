@@ -72,6 +72,18 @@ def test_compiled_with_everything(options):
     assert_close(run(_full_graph(layer)), run(layer), tolerance=TOLERANCE)
 
 
+def test_compiled_and_exported_graphs_check_the_lengths():
+    _, layer = twins(4, 5)
+    x, good = _input(layer), torch.tensor([4, 1, 3])
+    compiled = _full_graph(layer)
+    exported = torch.export.export(layer, (x,), {"lengths": good}).module()
+    for run in (compiled, exported):
+        run(x, lengths=good)
+        for bad in ([5, 1, 3], [4, 0, 3]):
+            with pytest.raises(RuntimeError, match="expected lengths from 1 to T"):
+                run(x, lengths=torch.tensor(bad))
+
+
 @pytest.mark.slow
 def test_compiled_by_inductor():
     _, layer = twins(4, 5, 2, bidirectional=True)

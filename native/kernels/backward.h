@@ -1,0 +1,368 @@
+// Backward through time: block by block from the end, the recurrence with the cell's gradient on
+// the tile in registers, then the gradients of weights and inputs while the block is in the cache.
+// Derivation: src/gatewise/ops/reference/bptt_numpy.py. The saved arrays are only read.
+#pragma once
+#include <atomic>
+#include <vector>
+
+#include "backward_rows.h"
+
+namespace gatewise {
+namespace GATEWISE_ISA {
+
+template <typename T, template <typename> class CellOf>
+class Backward {
+  using Cell = CellOf<T>;
+  using Pack = Packer<T>;
+  using Share = GradientShare;
+  using Arrays = GradientArrays<T>;
+  using Pointers = StepPointers<T>;
+  static constexpr int N = Simd<T>::lanes;
+  static constexpr int64_t width = gates * N;
+
+ public:
+  Backward(const Layer& layer, const LayerGradient& grad, int threads)
+      : layer_(layer), grad_(grad), schedule_(layer), panels_(ceil_div(layer.hidden, N)),
+        threads_(worthwhile_threads(layer, threads)),
+        units_(Chunks::balanced(layer.hidden, N, unit_team())),
+        state_(Chunks::balanced(layer.projected, N, unit_team())),
+        inputs_(Chunks::balanced(layer.input, N, unit_team())),
+        weight_hh_(state_.vectors * N * panels_ * width),
+        weight_ih_(grad.grad_x ? inputs_.vectors * N * panels_ * width : 0),
+        weight_hr_(layer.weight_hr ? units_.vectors * N * layer.projected : 0),
+        zeros_(std::max(layer.projected, panels_ * N)), arrays_(threads_) {
+    std::fill_n(zeros_.get(), std::max(layer.projected, panels_ * N), T(0));
+  }
+
+  Status run(ParallelRun parallel) {
+    parallel([](void* self, int thread, int team) {
+      static_cast<Backward*>(self)->work(thread, team);
+    }, this, threads_);
+    return failed_ ? Status::no_memory : Status::ok;
+  }
+
+ private:
+  int unit_team() const {
+    return choose_split(layer_, threads_, panels_) == Split::units ? threads_ : 1;
+  }
+
+  void work(int thread, int team) {
+    const Share share(layer_, thread, team, panels_, units_, state_, inputs_);
+    const int64_t rows = share.rows.count;
+    const int64_t block =
+        std::min(layer_.steps, std::max<int64_t>(1, block_rows / std::max<int64_t>(1, rows)));
+    std::unique_ptr<Pointers> at;
+    try {
+      at = std::make_unique<Pointers>(rows, block * rows);
+      if (!share.by_units() || thread == 0) arrays_[thread] = Arrays(layer_, rows, block);
+    } catch (const std::bad_alloc&) {
+      failed_ = true;
+    }
+    pack(thread, team);
+    barrier_.wait(team);  // the weights are packed, and every thread knows of a failure
+    if (failed_) return;
+
+    Arrays& arrays = arrays_[share.by_units() ? 0 : thread];
+    start(share, arrays);
+    wait(share);
+    for (int64_t last = layer_.steps; last > 0; last -= std::min(block, last))
+      run_block(share, arrays, *at, std::max<int64_t>(0, last - block), last);
+    finish_state(share, arrays, *at);
+    barrier_.wait(team);
+    collect(thread, team, share.by_units() ? 1 : team);
+  }
+
+  void pack(int thread, int team) {
+    const auto chunks = [&](const Chunks& all, auto&& pack_one) {
+      const Range mine = even_range(all.count, thread, team);
+      for (int64_t c = mine.first; c < mine.last; ++c) pack_one(c);
+    };
+    chunks(state_, [&](int64_t c) {
+      Pack::gate_rows_chunk(hh_panel(c), as<T>(layer_.weight_hh), state_, c, layer_.hidden);
+    });
+    if (grad_.grad_x)
+      chunks(inputs_, [&](int64_t c) {
+        Pack::gate_rows_chunk(ih_panel(c), as<T>(layer_.weight_ih), inputs_, c, layer_.hidden);
+      });
+    if (layer_.weight_hr)
+      chunks(units_, [&](int64_t c) {
+        Pack::plain_chunk(hr_panel(c), as<T>(layer_.weight_hr), units_, c, layer_.projected);
+      });
+  }
+
+  // Sums start at zero, the gradient of the cell state at grad_c_n, and x has none beyond lengths.
+  void start(const Share& share, Arrays& arrays) {
+    for (int64_t p = share.panels.first; p < share.panels.last; ++p) {
+      arrays.ih.clear(p);
+      arrays.hh.clear(p);
+      std::fill_n(arrays.bias(p), width, T(0));
+      std::fill_n(arrays.dz(p, arrays.zero_row()), width, T(0));
+    }
+    if (layer_.weight_hr)
+      for (int64_t g = share.groups.first; g < share.groups.last; ++g) arrays.hr.clear(g);
+    for (int64_t j = 0; j < share.rows.count; ++j) {
+      const int64_t slot = share.rows.slot(j), b = schedule_.batch_row(slot);
+      const T* dc_n = as<T>(grad_.grad_c_n) + b * layer_.hidden;
+      for (int64_t p = share.panels.first; p < share.panels.last; ++p)
+        store(arrays.dc(j) + p * N, load_part(dc_n + p * N, layer_.hidden - p * N));
+      if (grad_.grad_x && (!share.by_units() || j % share.team == share.thread))
+        for (int64_t t = schedule_.length(slot); t < layer_.steps; ++t)
+          std::fill_n(dx_row(t, b), layer_.input, T(0));
+    }
+  }
+
+  void run_block(const Share& share, Arrays& arrays, Pointers& at, int64_t first, int64_t last) {
+    const auto running = [&](int64_t s) { return share.rows.running(schedule_.running(s)); };
+    int64_t count = 0;
+    for (int64_t s = first; s < last; ++s) count += running(s);
+    if (count == 0) return;
+    int64_t row = count, behind = arrays.carried_row();
+    for (int64_t s = last - 1; s >= first; --s) {
+      row -= running(s);
+      if (running(s) == 0) continue;
+      point_rows(share, arrays, at, s, running(s), row, behind);
+      step(share, arrays, at, running(s), row);
+      cut_cells(share, arrays, s, running(s));
+      wait(share);
+      behind = row;
+    }
+    accumulate_weights(share, arrays, at, count);
+    if (grad_.grad_x) input_gradient(share, arrays, at, count);
+    wait(share);  // all have read what the next block overwrites
+    for (int64_t p = share.panels.first; p < share.panels.last; ++p)
+      std::copy_n(arrays.dz(p, behind), running(first) * width,
+                  arrays.dz(p, arrays.carried_row()));
+    wait(share);
+  }
+
+  void point_rows(const Share& share, Arrays& arrays, Pointers& at, int64_t s, int64_t running,
+                  int64_t row, int64_t behind) {
+    const int64_t staying = share.rows.running(schedule_.running(s + 1));
+    const int64_t padded = panels_ * N;
+    for (int64_t j = 0; j < running; ++j) {
+      const int64_t slot = share.rows.slot(j), b = schedule_.batch_row(slot);
+      const int64_t t = schedule_.time(s, slot), saved = schedule_.saved_row(s, slot);
+      const bool stays = j < staying;
+      at.behind[j] =
+          stays && !schedule_.restarts(s + 1, slot) ? behind + j : arrays.zero_row();
+      at.z[j] = as<T>(grad_.saved_gates) + saved * gates * padded;
+      at.c[j] = as<T>(grad_.saved_cells) + saved * padded;
+      at.dy[j] = as<T>(grad_.grad_y) + t * grad_.grad_y_step + b * grad_.grad_y_row;
+      at.dh_n[j] = stays ? zeros_.get() : as<T>(grad_.grad_h_n) + b * layer_.projected;
+      at.x[row + j] = as<T>(layer_.x) + t * layer_.x_step + b * layer_.x_row;
+      at.dx[row + j] = grad_.grad_x ? dx_row(t, b) : nullptr;
+      at.dh[row + j] = layer_.weight_hr ? arrays.dh(row + j) : nullptr;
+      if (schedule_.restarts(s, slot)) {
+        at.c_before[j] = at.h_before[row + j] = zeros_.get();
+      } else if (s == 0) {
+        at.c_before[j] = as<T>(layer_.c0) + b * layer_.hidden;
+        at.h_before[row + j] = as<T>(layer_.h0) + b * layer_.projected;
+      } else {
+        at.c_before[j] = as<T>(grad_.saved_cells) + schedule_.saved_row(s - 1, slot) * padded;
+        at.h_before[row + j] = as<T>(grad_.y) + schedule_.time(s - 1, slot) * grad_.y_step +
+                               b * grad_.y_row;
+      }
+    }
+  }
+
+  // One step back: dh = dy + dz(behind)·W_hh, through the projection if there is one, then the cell.
+  void step(const Share& share, Arrays& arrays, Pointers& at, int64_t running, int64_t row) {
+    for (int64_t c = share.state_chunks.first; c < share.state_chunks.last; ++c) {
+      const int64_t vector = state_.first_vector(c);
+      for_tiles(state_.vectors_in(c), running, [&](auto R, auto NV, int64_t j) {
+        Tile<T, R, NV> tile;
+        for (int r = 0; r < R; ++r)
+          for (int v = 0; v < NV; ++v) {
+            const int64_t column = (vector + v) * N, rest = layer_.projected - column;
+            tile.v[r][v] = load_part(at.dy[j + r] + column, rest) +
+                           load_part(at.dh_n[j + r] + column, rest);
+          }
+        multiply_dz(arrays, tile, &at.behind[j], hh_panel(c));
+        if (layer_.weight_hr)
+          store_tile(tile, vector, layer_.projected, [&](int r) { return arrays.dh(row + j + r); });
+        else
+          cell_gradient(arrays, at, tile, vector, j, row);
+      });
+    }
+    if (!layer_.weight_hr) return;
+    wait(share);
+    for (int64_t c = share.unit_chunks.first; c < share.unit_chunks.last; ++c)
+      for_tiles(units_.vectors_in(c), running, [&](auto R, auto NV, int64_t j) {
+        Tile<T, R, NV> tile{};
+        RowPointers<T, R> dh;
+        for (int r = 0; r < R; ++r) dh.row[r] = at.dh[row + j + r];
+        multiply(tile, dh, layer_.projected, hr_panel(c));
+        cell_gradient(arrays, at, tile, units_.first_vector(c), j, row);
+      });
+  }
+
+  template <int R, int NV>
+  GATEWISE_INLINE void cell_gradient(Arrays& arrays, Pointers& at, const Tile<T, R, NV>& tile,
+                                     int64_t vector, int64_t j, int64_t row) {
+    for (int r = 0; r < R; ++r)
+      for (int v = 0; v < NV; ++v) {
+        const int64_t p = vector + v, unit = p * N;
+        Vec<T> z[gates];
+        for (int gate = 0; gate < gates; ++gate)
+          z[gate] = load(at.z[j + r] + (p * gates + gate) * N);
+        // c0 is not padded, so the last vector of a row may be partial.
+        const Vec<T> c_before = load_part(at.c_before[j + r] + unit, layer_.hidden - unit);
+        Vec<T> dc = load(arrays.dc(j + r) + unit);
+        const Vec<T> h = Cell::backward(z, load(at.c[j + r] + unit), c_before, tile.v[r][v], dc);
+        store(arrays.dc(j + r) + unit, dc);
+        T* out = arrays.dz(p, row + j + r);
+        for (int gate = 0; gate < gates; ++gate) store(out + gate * N, z[gate]);
+        if (layer_.weight_hr) store(arrays.h(p, row + j + r), h);
+      }
+  }
+
+  // A cut before position s keeps the gradient of the cell state from the steps before it.
+  void cut_cells(const Share& share, Arrays& arrays, int64_t s, int64_t running) {
+    for (int64_t j = 0; j < running; ++j)
+      if (schedule_.restarts(s, share.rows.slot(j)))
+        std::fill(arrays.dc(j) + share.panels.first * N, arrays.dc(j) + share.panels.last * N,
+                  T(0));
+  }
+
+  void accumulate_weights(const Share& share, Arrays& arrays, Pointers& at, int64_t count) {
+    for (int64_t p = share.panels.first; p < share.panels.last; ++p) {
+      const T* dz = arrays.dz(p, 0);
+      arrays.ih.add(p, at.x.data(), count, dz);
+      arrays.hh.add(p, at.h_before.data(), count, dz);
+      Tile<T, 1, gates> sum;
+      for (int v = 0; v < gates; ++v) sum.v[0][v] = load(arrays.bias(p) + v * N);
+      for (int64_t m = 0; m < count; ++m, dz += width)
+        for (int v = 0; v < gates; ++v) sum.v[0][v] += load(dz + v * N);
+      for (int v = 0; v < gates; ++v) store(arrays.bias(p) + v * N, sum.v[0][v]);
+    }
+    if (layer_.weight_hr)
+      for (int64_t g = share.groups.first; g < share.groups.last; ++g)
+        arrays.hr.add(g, at.dh.data(), count, arrays.h(g * gates, 0));
+  }
+
+  void input_gradient(const Share& share, Arrays& arrays, Pointers& at, int64_t count) {
+    for (int64_t c = share.input_chunks.first; c < share.input_chunks.last; ++c)
+      for_tiles(inputs_.vectors_in(c), count, [&](auto R, auto NV, int64_t row) {
+        Tile<T, R, NV> tile{};
+        int64_t rows[R];
+        for (int r = 0; r < R; ++r) rows[r] = row + r;
+        multiply_dz(arrays, tile, rows, ih_panel(c));
+        store_tile(tile, inputs_.first_vector(c), layer_.input,
+                   [&](int r) { return at.dx[row + r]; });
+      });
+  }
+
+  // The gradients of h0 and c0, from the carried rows of position 0.
+  void finish_state(const Share& share, Arrays& arrays, Pointers& at) {
+    T* dh0 = static_cast<T*>(grad_.grad_h0);
+    T* dc0 = static_cast<T*>(grad_.grad_c0);
+    for (int64_t j = 0; j < share.rows.count; ++j) {
+      const int64_t slot = share.rows.slot(j), b = schedule_.batch_row(slot);
+      at.behind[j] =
+          schedule_.restarts(0, slot) ? arrays.zero_row() : arrays.carried_row() + j;
+      for (int64_t p = share.panels.first; p < share.panels.last; ++p)
+        store_part(dc0 + b * layer_.hidden + p * N, load(arrays.dc(j) + p * N),
+                   layer_.hidden - p * N);
+    }
+    for (int64_t c = share.state_chunks.first; c < share.state_chunks.last; ++c)
+      for_tiles(state_.vectors_in(c), share.rows.count, [&](auto R, auto NV, int64_t j) {
+        Tile<T, R, NV> tile{};
+        multiply_dz(arrays, tile, &at.behind[j], hh_panel(c));
+        store_tile(tile, state_.first_vector(c), layer_.projected, [&](int r) {
+          return dh0 + schedule_.batch_row(share.rows.slot(j + r)) * layer_.projected;
+        });
+      });
+  }
+
+  // Adds up the members' sums in their order and writes them in the layout of the weights.
+  void collect(int thread, int team, int members) {
+    Arrays& sum = arrays_[0];
+    const Range panels = even_range(panels_, thread, team);
+    for (int64_t p = panels.first; p < panels.last; ++p) {
+      for (int m = 1; m < members; ++m) {
+        sum.ih.merge(arrays_[m].ih, p);
+        sum.hh.merge(arrays_[m].hh, p);
+        for (int64_t i = 0; i < width; ++i) sum.bias(p)[i] += arrays_[m].bias(p)[i];
+      }
+      Pack::unpack_gate_panel(static_cast<T*>(grad_.grad_weight_ih), sum.ih.panel(p), p,
+                              layer_.hidden, layer_.input);
+      Pack::unpack_gate_panel(static_cast<T*>(grad_.grad_weight_hh), sum.hh.panel(p), p,
+                              layer_.hidden, layer_.projected);
+      if (grad_.grad_bias)
+        Pack::unpack_gate_panel(static_cast<T*>(grad_.grad_bias), sum.bias(p), p, layer_.hidden,
+                                1);
+    }
+    if (!layer_.weight_hr) return;
+    T* out = static_cast<T*>(grad_.grad_weight_hr);
+    const Range groups = even_range(sum.groups(), thread, team);
+    for (int64_t g = groups.first; g < groups.last; ++g) {
+      for (int m = 1; m < members; ++m) sum.hr.merge(arrays_[m].hr, g);
+      const int64_t first = g * width, count = std::min(width, layer_.hidden - first);
+      for (int64_t k = 0; k < layer_.projected; ++k)
+        std::copy_n(sum.hr.panel(g) + k * width, count, out + k * layer_.hidden + first);
+    }
+  }
+
+  // Calls f(R, NV, first row) for every tile of a chunk.
+  template <typename F>
+  static GATEWISE_INLINE void for_tiles(int vectors, int64_t rows, F&& f) {
+    with_constant<tile_vectors>(vectors, [&](auto NV) {
+      for_row_tiles(rows, [&](auto R, int64_t row) { f(R, NV, row); });
+    });
+  }
+
+  // tile += dz[rows]·panel, over all panels of dz.
+  template <int R, int NV>
+  GATEWISE_INLINE void multiply_dz(const Arrays& arrays, Tile<T, R, NV>& tile, const int64_t* rows,
+                                   const T* panel) const {
+    RowPointers<T, R> a;
+    for (int r = 0; r < R; ++r) a.row[r] = arrays.dz(0, rows[r]);
+    for (int64_t p = 0; p < panels_; ++p, panel += width * NV * N) {
+      multiply(tile, a, width, panel);
+      for (int r = 0; r < R; ++r) a.row[r] += arrays.dz_rows * width;
+    }
+  }
+
+  template <int R, int NV, typename RowOf>
+  static GATEWISE_INLINE void store_tile(const Tile<T, R, NV>& tile, int64_t vector,
+                                         int64_t columns, RowOf&& row_of) {
+    for (int r = 0; r < R; ++r)
+      for (int v = 0; v < NV; ++v)
+        store_part(row_of(r) + (vector + v) * N, tile.v[r][v], columns - (vector + v) * N);
+  }
+
+  void wait(const Share& share) {
+    if (share.by_units()) barrier_.wait(share.team);
+  }
+
+  T* hh_panel(int64_t c) const {
+    return weight_hh_.get() + state_.first_vector(c) * N * panels_ * width;
+  }
+  T* ih_panel(int64_t c) const {
+    return weight_ih_.get() + inputs_.first_vector(c) * N * panels_ * width;
+  }
+  T* hr_panel(int64_t c) const {
+    return weight_hr_.get() + units_.first_vector(c) * N * layer_.projected;
+  }
+  T* dx_row(int64_t t, int64_t b) const {
+    return static_cast<T*>(grad_.grad_x) + (t * layer_.batch + b) * layer_.input;
+  }
+
+  // Rows of a block: the longer, the rarer are the weight gradients read and written; the shorter,
+  // the better dz stays in the cache.
+  static constexpr int64_t block_rows = 384;
+
+  const Layer& layer_;
+  const LayerGradient& grad_;
+  const Schedule schedule_;
+  const int64_t panels_;
+  const int threads_;
+  const Chunks units_, state_, inputs_;
+  const Buffer<T> weight_hh_, weight_ih_, weight_hr_, zeros_;
+  std::vector<Arrays> arrays_;
+  Barrier barrier_;
+  std::atomic<bool> failed_{false};
+};
+
+}  // namespace GATEWISE_ISA
+}  // namespace gatewise

@@ -1,0 +1,97 @@
+// What a thread works with on its way back: its share of rows and units, the arrays of its team
+// member, and the pointers to the rows of a step.
+//
+// The gradients of the pre-activations of a block (dz) live in scratch of one block, in the layout
+// [panel][row][gate][unit]: a row of it is the broadcast operand of dh and dx, a panel of it is the
+// packed operand of the weight gradients. Its rows are those of the block, then those of the step
+// behind it in time (carried over from the block before), then one row of zeros for sequences that
+// end or restart.
+#pragma once
+#include <vector>
+
+#include "weight_gradient.h"
+
+namespace gatewise {
+namespace GATEWISE_ISA {
+
+// With rows split every thread has its own arrays; with units split those of thread 0 serve all,
+// each thread writing its panels.
+template <typename T>
+class GradientArrays {
+  static constexpr int N = Simd<T>::lanes;
+  static constexpr int64_t width = gates * N;
+
+ public:
+  GradientArrays() = default;
+  GradientArrays(const Layer& layer, int64_t rows, int64_t block)
+      : panels(ceil_div(layer.hidden, N)), capacity(block * rows), dz_rows(capacity + rows + 1),
+        dz_(panels * dz_rows * width), dc_(rows * panels * N), bias_(panels * width),
+        dh_(layer.weight_hr ? capacity * layer.projected : 0),
+        h_(layer.weight_hr ? groups() * capacity * width : 0), ih(panels, layer.input),
+        hh(panels, layer.projected), projected_(layer.projected) {
+    if (layer.weight_hr) hr = WeightGradient<T>(groups(), layer.projected);
+  }
+
+  int64_t groups() const { return ceil_div(panels, gates); }  // panels of h, four vectors each
+  int64_t carried_row() const { return capacity; }
+  int64_t zero_row() const { return dz_rows - 1; }
+
+  T* dz(int64_t panel, int64_t row) const { return dz_.get() + (panel * dz_rows + row) * width; }
+  T* dc(int64_t j) const { return dc_.get() + j * panels * N; }
+  T* bias(int64_t panel) const { return bias_.get() + panel * width; }
+  // With a projection: the gradient of y, and h before the projection.
+  T* dh(int64_t row) const { return dh_.get() + row * projected_; }
+  T* h(int64_t vector, int64_t row) const {
+    return h_.get() + (vector / gates * capacity + row) * width + vector % gates * N;
+  }
+
+  int64_t panels = 0, capacity = 0, dz_rows = 0;
+
+ private:
+  Buffer<T> dz_, dc_, bias_, dh_, h_;
+
+ public:
+  WeightGradient<T> ih, hh, hr;
+
+ private:
+  int64_t projected_ = 0;
+};
+
+struct GradientShare {
+  int thread, team;
+  Split split;
+  RowShare rows;
+  Range panels, unit_chunks, state_chunks, input_chunks, groups;
+
+  GradientShare(const Layer& layer, int thread, int team, int64_t panel_count,
+                const Chunks& units, const Chunks& state, const Chunks& input)
+      : thread(thread), team(team), split(choose_split(layer, team, panel_count)),
+        rows(layer, split, thread, team), unit_chunks(part(units.count)),
+        state_chunks(part(state.count)), input_chunks(part(input.count)),
+        groups(part(ceil_div(panel_count, gates))) {
+    panels = units.vector_range(unit_chunks);
+  }
+
+  bool by_units() const { return split == Split::units; }
+
+ private:
+  Range part(int64_t count) const {
+    return by_units() ? even_range(count, thread, team) : Range{0, count};
+  }
+};
+
+// Pointers to the rows of one step, and of the whole block for the products over it.
+template <typename T>
+struct StepPointers {
+  std::vector<int64_t> behind;  // row of dz that holds the step behind, or the row of zeros
+  std::vector<const T*> z, c, c_before, dy, dh_n;
+  std::vector<const T*> x, h_before, dh;  // of the block
+  std::vector<T*> dx;
+
+  StepPointers(int64_t rows, int64_t block_rows)
+      : behind(rows), z(rows), c(rows), c_before(rows), dy(rows), dh_n(rows), x(block_rows),
+        h_before(block_rows), dh(block_rows), dx(block_rows) {}
+};
+
+}  // namespace GATEWISE_ISA
+}  // namespace gatewise

@@ -1,0 +1,117 @@
+// How threads share a layer: the barrier, even ranges, aligned buffers, and each thread's share.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <thread>
+
+#include "schedule.h"
+
+namespace gatewise {
+
+// A spinning barrier that yields after a while, so that more threads than cores still advance.
+class Barrier {
+ public:
+  void wait(int team) {
+    if (team == 1) return;
+    const int64_t turn = turn_.load(std::memory_order_relaxed);
+    if (waiting_.fetch_add(1, std::memory_order_acq_rel) + 1 == team) {
+      waiting_.store(0, std::memory_order_relaxed);
+      turn_.store(turn + 1, std::memory_order_release);
+      return;
+    }
+    for (int spins = 0; turn_.load(std::memory_order_acquire) == turn; ++spins)
+      if (spins > 4096) std::this_thread::yield();
+  }
+
+ private:
+  alignas(64) std::atomic<int> waiting_{0};
+  alignas(64) std::atomic<int64_t> turn_{0};
+};
+
+struct Range {
+  int64_t first, last;
+  int64_t size() const { return last - first; }
+};
+
+inline Range even_range(int64_t count, int part, int parts) {
+  return {count * part / parts, count * (part + 1) / parts};
+}
+
+// Typed views of the contract's untyped pointers.
+template <typename T>
+const T* as(const void* p) {
+  return static_cast<const T*>(p);
+}
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Uninitialised aligned memory; throws std::bad_alloc.
+template <typename T>
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(int64_t count) {
+    const std::size_t bytes = std::size_t(ceil_div(count * int64_t(sizeof(T)), 64) * 64);
+    data_.reset(static_cast<T*>(std::aligned_alloc(64, bytes ? bytes : 64)));
+    if (!data_) throw std::bad_alloc();
+  }
+  T* get() const { return data_.get(); }
+
+ private:
+  struct Free {
+    void operator()(T* p) const { std::free(p); }
+  };
+  std::unique_ptr<T[], Free> data_;
+};
+
+// Either every thread runs rows of its own through whole steps (no barrier inside the loop), or
+// all threads run all rows and each computes some of the hidden units (one barrier a step).
+enum class Split { rows, units };
+
+// Measured: with few rows a thread leaves the register tile empty; with a large H the weights no
+// longer fit the cache of one core, and half of them does.
+inline Split choose_split(const Layer& layer, int team, int64_t unit_vectors) {
+  const int64_t rows = layer.batch / team;
+  if (team == 1 || unit_vectors < team) return Split::rows;
+  if (rows >= 16 && layer.hidden <= 384) return Split::rows;
+  return rows >= 48 && layer.hidden < 512 ? Split::rows : Split::units;
+}
+
+// Threads worth waking: none for less than some microseconds of work, nor, when units are split,
+// for steps that cost less than the barrier.
+inline int worthwhile_threads(const Layer& layer, int wanted) {
+  const int64_t per_step = 8 * layer.batch * layer.hidden * (layer.projected + layer.input);
+  if (wanted <= 1 || per_step * layer.steps < 400000) return 1;
+  return layer.batch >= 16 * wanted || per_step / wanted >= 16000 ? wanted : 1;
+}
+
+// The rows of one thread, as local indices 0 to count-1 of the schedule's slots.
+struct RowShare {
+  int64_t first = 0, stride = 1, count = 0;
+
+  RowShare(const Layer& layer, Split split, int thread, int team) {
+    if (split == Split::units) {
+      count = layer.batch;
+    } else if (layer.lengths) {  // ordered by length: deal them out like cards
+      first = thread;
+      stride = team;
+      count = ceil_div(layer.batch - thread, team);
+    } else {
+      const Range range = even_range(layer.batch, thread, team);
+      first = range.first;
+      count = range.size();
+    }
+  }
+
+  int64_t slot(int64_t j) const { return first + j * stride; }
+
+  // How many of the rows run at a position where `running` of all slots do.
+  int64_t running(int64_t running) const {
+    return running <= first ? 0 : std::min(count, ceil_div(running - first, stride));
+  }
+};
+
+}  // namespace gatewise

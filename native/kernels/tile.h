@@ -1,0 +1,91 @@
+// The micro-kernels of the matrix products: tiles of up to tile_rows × 4 vectors in registers.
+//
+// Operands that are broadcast come as one pointer per row, so that rows of any time step, sequence
+// or initial state can stand side by side in one product; operands that are loaded as vectors are
+// packed panels. Sources: Goto & van de Geijn 2008 for the register tile; the widths are measured
+// (6 × 4 of 32 registers, 3 × 4 of 16).
+#pragma once
+#include "simd.h"
+
+namespace gatewise {
+namespace GATEWISE_ISA {
+
+#if GATEWISE_VECTOR_BYTES == 64 || defined(__aarch64__)
+constexpr int tile_rows = 6;  // 24 accumulators, 4 panel vectors, 1 broadcast of 32 registers
+#else
+constexpr int tile_rows = 3;  // 12 accumulators, 3 broadcasts, 1 panel vector of 16 registers
+#endif
+constexpr int tile_vectors = 4;
+
+template <typename T, int R, int NV>
+struct Tile {
+  Vec<T> v[R][NV];
+};
+
+template <typename T, int R>
+struct RowPointers {
+  const T* row[R];
+};
+
+// tile[r][v] += sum over k of a.row[r][k] · panel[k·NV + v], k < depth.
+template <typename T, int R, int NV>
+GATEWISE_INLINE void multiply(Tile<T, R, NV>& tile, const RowPointers<T, R>& a, int64_t depth,
+                              const T* panel) {
+  constexpr int N = Simd<T>::lanes;
+  for (int64_t k = 0; k < depth; ++k, panel += NV * N) {
+    Vec<T> b[NV];
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) b[v] = load(panel + v * N);
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) {
+      const Vec<T> s = broadcast<T>(a.row[r][k]);
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) tile.v[r][v] += s * b[v];
+    }
+  }
+}
+
+// tile[r][v] += sum over m of rows[m][first + r] · panel[m·4 + v]: a product with the transpose of
+// the matrix whose rows are `rows`.
+template <typename T, int R>
+GATEWISE_INLINE void multiply_outer(Tile<T, R, tile_vectors>& tile, const T* const* rows,
+                                    int64_t first, int64_t count, const T* panel) {
+  constexpr int N = Simd<T>::lanes;
+  for (int64_t m = 0; m < count; ++m, panel += tile_vectors * N) {
+    const T* a = rows[m] + first;
+    Vec<T> b[tile_vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < tile_vectors; ++v) b[v] = load(panel + v * N);
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) {
+      const Vec<T> s = broadcast<T>(a[r]);
+#pragma GCC unroll 4
+      for (int v = 0; v < tile_vectors; ++v) tile.v[r][v] += s * b[v];
+    }
+  }
+}
+
+// Calls f(std::integral_constant<int, n>) for the n in 1..Most that equals `count`.
+template <int Most, typename F>
+GATEWISE_INLINE void with_constant(int count, F&& f) {
+  if constexpr (Most == 1) {
+    f(std::integral_constant<int, 1>{});
+  } else {
+    if (count == Most) return f(std::integral_constant<int, Most>{});
+    with_constant<Most - 1>(count, static_cast<F&&>(f));
+  }
+}
+
+// Splits `count` rows evenly into tiles, so that no ragged tile is left: f(R constant, first row).
+template <typename F>
+GATEWISE_INLINE void for_row_tiles(int64_t count, F&& f) {
+  int64_t tiles = (count + tile_rows - 1) / tile_rows;
+  for (int64_t first = 0; tiles > 0; --tiles) {
+    const int rows = int((count - first + tiles - 1) / tiles);
+    with_constant<tile_rows>(rows, [&](auto R) { f(R, first); });
+    first += rows;
+  }
+}
+
+}  // namespace GATEWISE_ISA
+}  // namespace gatewise

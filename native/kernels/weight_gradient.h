@@ -1,0 +1,52 @@
+// The gradient of one weight matrix while it is being summed: [panel][k][gate][N], the layout of the
+// packed weight, so that the product adds to whole vectors.
+#pragma once
+#include <algorithm>
+
+#include "pack.h"
+#include "team.h"
+#include "tile.h"
+
+namespace gatewise {
+namespace GATEWISE_ISA {
+
+template <typename T>
+class WeightGradient {
+  static constexpr int64_t width = gates * Simd<T>::lanes;
+
+ public:
+  WeightGradient() = default;
+  WeightGradient(int64_t panels, int64_t depth) : depth_(depth), sum_(panels * depth * width) {}
+
+  T* panel(int64_t p) const { return sum_.get() + p * depth_ * width; }
+
+  void clear(int64_t p) { std::fill_n(panel(p), depth_ * width, T(0)); }
+
+  // panel p += rowsᵀ·dz for `count` rows; dz is that panel's [row][gate][N].
+  void add(int64_t p, const T* const* rows, int64_t count, const T* dz) {
+    constexpr int N = Simd<T>::lanes;
+    for_row_tiles(depth_, [&](auto R, int64_t k) {
+      Tile<T, R, tile_vectors> tile;
+      T* at = panel(p) + k * width;
+      for (int r = 0; r < R; ++r)
+        for (int v = 0; v < tile_vectors; ++v) tile.v[r][v] = load(at + (r * tile_vectors + v) * N);
+      multiply_outer(tile, rows, k, count, dz);
+      for (int r = 0; r < R; ++r)
+        for (int v = 0; v < tile_vectors; ++v) store(at + (r * tile_vectors + v) * N, tile.v[r][v]);
+    });
+  }
+
+  // Adds panel p of another sum.
+  void merge(const WeightGradient& other, int64_t p) {
+    const T* from = other.panel(p);
+    T* to = panel(p);
+    for (int64_t i = 0; i < depth_ * width; ++i) to[i] += from[i];
+  }
+
+ private:
+  int64_t depth_ = 0;
+  Buffer<T> sum_;
+};
+
+}  // namespace GATEWISE_ISA
+}  // namespace gatewise
