@@ -183,12 +183,20 @@ def test_lines_of_a_file_are_counted_with_header_and_blank_lines(write: Write) -
     frame = read_frame(write(text))
     with pytest.raises(InvalidValueError, match=r"table\.csv, line 7 .*got 'x'"):
         panel_of(frame)
+    with pytest.raises(InvalidValueError, match=r"table\.csv, line 3 .*got 'z'"):
+        panel_of(frame.assign(y="z"))
     number = frame.iloc[:3].astype({"y": float})
     with pytest.raises(InvalidValueError, match=r"table\.csv, row 2 .*finite number"):
         panel_of(number)
     late = frame[frame["ds"] > "2024-01-01"].iloc[:2]
     with pytest.raises(InvalidValueError, match=r"table\.csv, line 6 .*finite number"):
         panel_of(late)
+
+
+def test_rows_of_a_frame_are_counted_from_0_beside_their_label() -> None:
+    frame = long_frame({"a": 9}).assign(y="x").iloc[4:]
+    with pytest.raises(InvalidValueError, match=r"the frame, row 0 \(index 4\) \(series 'a'"):
+        panel_of(frame)
 
 
 def test_duplicates_are_named_by_line(write: Write) -> None:

@@ -42,7 +42,10 @@ def test_a_wide_table_is_recognised() -> None:
 
 
 def test_one_column_of_a_wide_table_can_be_the_target() -> None:
-    schema = infer_schema(WIDE, target="a", past=["b"])
+    schema = infer_schema(
+        WIDE, target="a", past=["b"], future="temperature", calendar="day_of_week"
+    )
+    assert schema.future_names == ("temperature", "day_of_week_sin", "day_of_week_cos")
     assert (schema.layout, schema.id_column, schema.series_columns) == ("long", None, ())
     assert schema.past == ("b",)
 

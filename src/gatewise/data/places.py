@@ -51,7 +51,7 @@ def row_name(frame: pd.DataFrame, position: int) -> str:
     blank = _blank_lines(frame)
     if blank is not None and isinstance(label, int | np.integer):
         return f"{source_name(frame)}, line {_line_of(int(label), blank)}"
-    suffix = "" if label == position else f" (index {label!r})"
+    suffix = "" if label == position else f" (index {cell_text(label)})"
     return f"{source_name(frame)}, row {position}{suffix}"
 
 

@@ -70,7 +70,7 @@ def _read_file(path: Path) -> pd.DataFrame:
     if not name.endswith(_PARQUET + _FEATHER):
         known = ", ".join(_TEXT + _PARQUET + _FEATHER)
         raise InvalidFileError(
-            where, f"a file ending in {known}", repr(path.suffix or path.name),
+            where, f"a file ending in {known}", repr(path.name),
             "Convert the file, or read it with pandas and hand over the frame.",
         )  # fmt: skip
     kind = "a Parquet file" if name.endswith(_PARQUET) else "a Feather (Arrow IPC) file"
