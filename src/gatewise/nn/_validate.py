@@ -164,7 +164,7 @@ def check_lengths(lengths: Tensor | Sequence[int], T: int, B: int, device: torch
     if torch.compiler.is_compiling():
         # Values do not exist yet: the check becomes part of the graph.
         inside = ((lengths >= 1) & (lengths <= T)).all()
-        torch._assert_async(inside, "LSTM(lengths): expected lengths from 1 to T")  # noqa: SLF001
+        torch.ops.aten._assert_async.msg(inside, "LSTM(lengths): expected lengths from 1 to T")
     elif B:
         least, most = (int(value) for value in torch.aminmax(lengths))
         if least < 1 or most > T:
