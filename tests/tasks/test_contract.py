@@ -151,7 +151,7 @@ def test_refitting_forgets(task: str, data: Any, fitted: Any):
 
 def test_evaluate_stands_beside_baselines(fitted: Any, data: Any):
     scores = fitted.evaluate(data)
-    assert list(scores)[0] == "model"
+    assert next(iter(scores)) == "model"
     assert len(scores) > 1
     assert all(np.isfinite(value) for row in scores.values() for value in row.values())
     assert isinstance(fitted.score(data), float)
@@ -226,7 +226,7 @@ def test_a_model_of_an_unknown_task_or_field_is_refused(fitted: Any, tmp_path: A
 def test_no_model_at_all(tmp_path: Any):
     with pytest.raises(InvalidFileError, match="no such directory"):
         tasks.load(tmp_path / "nowhere")
-    with pytest.raises(InvalidFileError, match="none with a config.json"):
+    with pytest.raises(InvalidFileError, match=r"none with a config\.json"):
         tasks.load(tmp_path)
 
 

@@ -158,7 +158,7 @@ def test_conformal_coverage_of_new_values_is_at_least_nominal():
 
 
 def test_point_outputs_carry_their_intervals():
-    head = PointHead("mae", (80.0, 95.0), 1)
+    head = PointHead("mae", (80.0, 95.0), 1).eval()
     head.low.copy_(torch.tensor([[-1.0, -2.0]]))
     head.high.copy_(torch.tensor([[1.5, 3.0]]))
     outputs = head(torch.zeros(1, 1, 1), torch.tensor([[10.0]]), torch.tensor([[2.0]])).numpy()

@@ -43,7 +43,9 @@ def test_mase_of_the_published_example():
 
 def test_mase_uses_the_season_and_passes_over_missing_values():
     y = np.array([1.0, 10.0, 3.0, nan, 6.0, 13.0])
-    assert_allclose(seasonal_error(y, 2), (2 + 3) / 2)  # |3-1|, |6-3|; both pairs of the nan left out
+    assert_allclose(
+        seasonal_error(y, 2), (2 + 3) / 2
+    )  # |3-1|, |6-3|; both pairs of the nan left out
     assert_allclose(seasonal_error(np.array([1.0, 2.0, 4.0]), 7), 1.5)  # no pair: neighbours
     assert np.isnan(seasonal_error(np.array([3.0]), 1))
 

@@ -171,20 +171,27 @@ class SegmentReader(AbstractReader):
         """
         lstm, (h, c) = self.lstm, state
         weights = lstm.layer_weights()
-        w = weights[0][0]
-        inputs = F.linear(self.position, w) + F.linear(own, w)[:, None]
+        inputs = F.linear(self.position, weights[0][0])
         if each is not None:
-            inputs = inputs + F.linear(each, w)
+            inputs = inputs + F.linear(each, weights[0][0])
         hidden = inputs
         for layer, (w_ih, w_hh, b_ih, b_hh) in enumerate(weights):
-            if layer > 0:
-                hidden = F.dropout(hidden, lstm.dropout, self.training)
-                inputs = F.linear(hidden, w_ih)
             recurrent = F.linear(h[layer], w_hh, b_ih + b_hh)
-            i, f, g, o = (inputs + recurrent[:, None]).chunk(4, -1)
-            cell = f.sigmoid() * c[layer][:, None] + i.sigmoid() * g.tanh()
-            hidden = o.sigmoid() * cell.tanh()
+            if layer == 0:
+                recurrent = recurrent + F.linear(own, w_ih)
+            else:
+                inputs = F.linear(F.dropout(hidden, lstm.dropout, self.training), w_ih)
+            # Gate by gate: a sum over all four would pass through memory once more.
+            pairs = zip(inputs.chunk(4, -1), recurrent.chunk(4, -1), strict=True)
+            i, f, g, o = (x + r[:, None] for x, r in pairs)
+            cell = f.sigmoid() * c[layer][:, None] + i.sigmoid() * _tanh(g)
+            hidden = o.sigmoid() * _tanh(cell)
         return hidden
+
+
+def _tanh(x: Tensor) -> Tensor:
+    """tanh, right to 2e-7: on a CPU torch's sigmoid is ten times as fast as its tanh."""
+    return 2 * (2 * x).sigmoid() - 1
 
 
 class _SeriesEmbedding(nn.Module):

@@ -18,6 +18,9 @@ from gatewise.tasks.forecast_normalise import moments
 SAMPLE = 8192
 """Training windows from which the typical deviation inside a window is measured."""
 
+LEAST_SPREAD = 1e-4
+"""Smallest typical deviation inside a window, in deviations of the whole series."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -134,7 +137,7 @@ class ForecastTask:
         batch = self.train.batch(indices, _device(network))
         outputs = network(**batch.inputs)
         loss = self.head.loss(outputs, batch.truth, self.unit.to(outputs.device))
-        return (loss * batch.mask).sum(), batch.mask.sum()
+        return (loss * batch.mask).sum(), batch.mask.sum().to(loss.dtype)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return the loss on the validation windows."""
@@ -157,8 +160,8 @@ def measure_spread(model: ForecastModel, windows: ModelWindows) -> None:
         deviation = moments(inputs["past_y"], inputs["past_mask"])[1]
         square += float(deviation.double().square().sum())
         count += len(indices)
-    if square > 0:
-        model.network.normaliser.spread.fill_((square / count) ** 0.5)
+    # Not 0 for series that never move: windows are divided by it.
+    model.network.normaliser.spread.fill_(max((square / count) ** 0.5, LEAST_SPREAD))
 
 
 def calibrate(model: ForecastModel, windows: ModelWindows, limit: int) -> None:

@@ -101,7 +101,7 @@ class Forecaster(ForecastFields, AbstractEstimator):
             trained = dict(zip(panel.ids, panel.lengths, strict=True))
             panel = build_panel(pd.concat([frame, _table("fit", validation)]), schema)
             lengths = zip(panel.ids, panel.lengths, strict=True)
-            later = [int(length) - trained.get(name, 0) for name, length in lengths]
+            later = [int(length - trained.get(name, 0)) for name, length in lengths]
         directory = None if run_dir is None else Path(run_dir)
         fitted, held_out = fit_forecast(
             settings, panel, later, directory=directory, resume=resume, progress=progress
@@ -181,7 +181,8 @@ class Forecaster(ForecastFields, AbstractEstimator):
 
     def encode(self, X: Any, future: Any = None) -> dict[str, Tensor]:
         """Return the arguments of ``network_`` that ``predict`` would give it, one row a series."""
-        windows = self.model_.ahead(self._panel("encode", X, future))
+        panel = self._panel("encode", X, future)
+        windows = self.model_.ahead(panel)
         return windows.batch(torch.arange(len(windows)), torch.device("cpu")).inputs
 
     def decode(self, outputs: Tensor, X: Any, future: Any = None) -> pd.DataFrame:

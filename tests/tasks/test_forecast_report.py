@@ -1,0 +1,71 @@
+"""The report and the description of a forecaster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gatewise.nn import LSTM
+from gatewise.tasks import Forecaster
+from tasks.cases import QUICK, waves
+
+
+@pytest.mark.parametrize("reader", ["points", "segments"])
+@pytest.mark.parametrize("head", ["point", "quantiles", "student_t"])
+def test_the_report_holds_every_part(reader: str, head: str, tmp_path: Path):
+    frame = waves(rows=100)
+    model = Forecaster(**QUICK, reader=reader, head=head).fit(frame, progress=False)
+    page = model.write_report(tmp_path / "report.html").read_text()
+    for heading in (
+        "Forecasts",
+        "Scores",
+        "Error by horizon",
+        "Calibration of the intervals",
+        "Training",
+        "Gates",
+        "Settings",
+    ):
+        assert f">{heading}<" in page, heading
+    for part in ("seasonal naive", "forget gate f", "learning_rate", "mase", "validation data"):
+        assert part in page, part
+    assert ("crps" in page) == (head != "point")
+
+
+def test_one_series_shows_windows_that_do_not_overlap(tmp_path: Path):
+    frame = waves(rows=150, series=("only",))
+    model = Forecaster(**QUICK).fit(frame, progress=False)
+    page = model.write_report(tmp_path / "report.html").read_text()
+    # the last 22 of 150 hours validate: three windows of 6, the last one from 150 - 6
+    ends = frame["ds"].iloc[[-18, -12, -6]]
+    assert all(f"only, from {end:%Y-%m-%d %H}" in page for end in ends)
+
+
+def test_the_report_is_the_same_for_data_given_again(tmp_path: Path):
+    frame = waves(rows=100)
+    model = Forecaster(**QUICK, validation_size=0.0).fit(frame, progress=False)
+    kept = model.write_report(tmp_path / "a.html").read_text()
+    given = model.write_report(tmp_path / "b.html", frame).read_text()
+    assert "training data" in kept
+    assert "given table" in given
+    assert abs(len(kept) - len(given)) < 500
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_flops_and_parameters_by_hand(layers: int):
+    frame = waves(rows=100)
+    fields = {**QUICK, "calendar": False, "hidden_size": 8, "num_layers": layers}
+    facts = Forecaster(**fields).fit(frame, progress=False).describe()
+    one = 2 * (4 * 8 * 8 + 4 * 8 * 8)  # x and h of width 8, four gates of 8 units, 2 flops each
+    assert facts["flops_a_step"] == layers * one
+    rows = {row["layer"]: row for row in facts["layers"]}
+    lstm = rows["reader.lstm"]
+    assert lstm["type"] == LSTM.__name__
+    assert lstm["steps"] == 4  # 24 steps in segments of 6
+    assert lstm["flops"] == 4 * layers * one
+    assert lstm["parameters"] == layers * (2 * 4 * 8 * 8 + 2 * 4 * 8)
+    segment = rows["reader.segment"]
+    assert segment["parameters"] == 6 * 2 * 8 + 8
+    assert segment["flops"] == 4 * 2 * 6 * 2 * 8
+    assert facts["weights_bytes"] >= 4 * facts["parameters"]
+    assert facts["flops_a_forecast"] == sum(row["flops"] for row in facts["layers"])
