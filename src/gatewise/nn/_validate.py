@@ -164,7 +164,8 @@ def check_lengths(lengths: Tensor | Sequence[int], T: int, B: int, device: torch
     if torch.compiler.is_compiling():
         # Values do not exist yet: the check becomes part of the graph.
         inside = ((lengths >= 1) & (lengths <= T)).all()
-        torch.ops.aten._assert_async.msg(inside, "LSTM(lengths): expected lengths from 1 to T")
+        message = "LSTM(lengths): expected lengths from 1 to T"
+        torch.ops.aten._assert_async.msg(inside, message)  # noqa: SLF001 - an operator of torch
     elif B:
         least, most = (int(value) for value in torch.aminmax(lengths))
         if least < 1 or most > T:
