@@ -1,0 +1,80 @@
+# gatewise: `make demo` and `make test` do all set-up themselves.
+#
+# Needs Python 3.11 or newer with headers and venv (Debian: python3-dev, python3-venv), a C++17
+# compiler, and make. Everything else comes from pip into .venv, as pinned in constraints.txt.
+
+PYTHON ?= python3
+WORKERS ?= 2
+VENV = .venv
+RUN = $(VENV)/bin/python -m
+PIP = PIP_DISABLE_PIP_VERSION_CHECK=1 $(RUN) pip install --quiet --constraint constraints.txt
+NATIVE = CMakeLists.txt native/*.h native/*/*.h native/*/*/*.h native/*/*.cc
+SHAPES = --jaxtyping-packages=gatewise,beartype.beartype
+NATIVE_TESTS = build/native-tests
+
+help:
+	@echo 'make demo         train on the series that ships with gatewise; ends with scores and a report'
+	@echo 'make test         all tests: C++ and Python, with shapes checked'
+	@echo 'make check        format, lint, types, imports'
+	@echo 'make bench        the layers against torch and onnxruntime, and the peak of the machine'
+	@echo 'make fuzz         2,000 random layers against torch.nn.LSTM'
+	@echo 'make sanitize     the C++ tests under the address, undefined-behaviour and thread sanitizers'
+	@echo 'make test-native  the C++ tests alone, once for each instruction set'
+	@echo 'make format       format the code, and mend what the linter can'
+	@echo 'make setup        only set up .venv; every other target does so too'
+	@echo 'make clean        remove what was built; runs/ stays'
+
+demo: $(VENV)/package.stamp
+	$(VENV)/bin/gatewise fit forecaster
+
+# One thread for each worker, so that they do not fight for the cores.
+test: setup test-native
+	OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) --dist worksteal $(SHAPES) -q
+
+check: setup
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) pyright
+	$(VENV)/bin/lint-imports
+
+bench: setup
+	$(VENV)/bin/python benchmarks/layers.py
+
+fuzz: setup
+	GATEWISE_FUZZ=2000 OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) tests/fuzz -q
+
+test-native: setup
+	$(VENV)/bin/cmake -S . -B $(NATIVE_TESTS) -G Ninja -DGATEWISE_TESTS=ON \
+	    -DCMAKE_BUILD_TYPE=Release -DCMAKE_MAKE_PROGRAM="$$PWD/$(VENV)/bin/ninja"
+	$(VENV)/bin/cmake --build $(NATIVE_TESTS)
+	$(VENV)/bin/ctest --test-dir $(NATIVE_TESTS) --output-on-failure
+
+sanitize: setup
+	PATH="$$PWD/$(VENV)/bin:$$PATH" sh native/tests/sanitize.sh
+
+format: setup
+	$(RUN) ruff check --fix
+	$(RUN) ruff format
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .hypothesis .ruff_cache .import_linter_cache
+
+setup: $(VENV)/package.stamp $(VENV)/dev.stamp
+
+# Each step of the set-up leaves a stamp, and is done again when what it is made from is newer.
+$(VENV)/tools.stamp: pyproject.toml constraints.txt
+	@sh .ci/preflight $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) --group build
+	@touch $@
+
+$(VENV)/package.stamp: $(VENV)/tools.stamp src/gatewise/_version.py $(NATIVE)
+	$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/tools.stamp
+	$(PIP) --group dev
+	@touch $@
+
+.PHONY: help demo test check bench fuzz test-native sanitize format clean setup
