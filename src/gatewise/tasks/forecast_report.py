@@ -15,7 +15,7 @@ from gatewise.tasks.forecast_baselines import Baselines
 from gatewise.tasks.forecast_evaluation import MODEL, Evaluation, evaluate
 from gatewise.tasks.forecast_frames import window_times
 from gatewise.tasks.forecast_model import ForecastModel, ModelWindows
-from gatewise.tasks.forecast_training import Fitted, HeldOut
+from gatewise.tasks.forecast_training import Fitted, HeldOut, honest_scores
 
 PANELS = 6
 """Windows that are drawn."""
@@ -41,10 +41,12 @@ def write_report(
     model = fitted.model
     windows = model.windows(held_out.panel, held_out.part)
     evaluation = evaluate(model, windows, SCORED)
-    scores = evaluation.scores
+    scores = honest_scores(model, evaluation) if held_out.fitted_on else evaluation.scores
+    names = [series.unique_id for series in held_out.panel.series]
+    subject = names[0] if len(names) == 1 else model.schema.target_column
     report = Report(
-        f"Forecast of {model.schema.target_column}, {model.network.shape.horizon} steps ahead",
-        f"{len(held_out.panel.series)} series · {len(windows):,} windows · {held_out.name}",
+        f"Forecast of {subject}, {model.network.shape.horizon} steps ahead",
+        f"{len(names)} series · {len(windows):,} windows · {held_out.name}",
     )
     _headline(report, scores)
     report.figure("Forecasts", _forecasts(model, windows))
@@ -99,7 +101,7 @@ def _forecasts(model: ForecastModel, windows: ModelWindows) -> Any:
         ds = window_times(panel, series[k : k + 1], origin[k : k + 1], shape.horizon)
         panels.append(
             figures.ForecastPanel(
-                name=f"{one.unique_id}, from {ds[0]}",
+                name=f"{one.unique_id}, from {_time_text(ds[0])}",
                 history_ds=one.ds[first:start].to_numpy(),
                 history_y=one.y[first:start],
                 ds=ds.to_numpy(),
@@ -112,6 +114,10 @@ def _forecasts(model: ForecastModel, windows: ModelWindows) -> Any:
             )
         )
     return figures.forecast_figure(panels, value_name=model.schema.target_column)
+
+
+def _time_text(time: Any) -> str:
+    return str(time).removesuffix(" 00:00:00")
 
 
 def _last_windows(windows: ModelWindows, horizon: int) -> torch.Tensor:
@@ -181,7 +187,7 @@ def _score_note(evaluation: Evaluation, held_out: HeldOut) -> str:
     return (
         f"{evaluation.windows:,} windows, {values:,} observed values, {held_out.name} data."
         " Lower is better; coverage should be what its name says in per cent."
-        + (" The best epoch was chosen on these data." if held_out.name == "validation" else "")
+        + (" The best epoch was chosen on these data." if held_out.fitted_on else "")
     )
 
 

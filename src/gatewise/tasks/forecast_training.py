@@ -10,8 +10,9 @@ import torch
 
 from gatewise.data import Panel
 from gatewise.tasks.forecast_baselines import seasonal_error
-from gatewise.tasks.forecast_evaluation import evaluate
+from gatewise.tasks.forecast_evaluation import MODEL, Evaluation, evaluate
 from gatewise.tasks.forecast_fields import ForecastFields
+from gatewise.tasks.forecast_heads import PointHead
 from gatewise.tasks.forecast_model import ForecastModel, Part
 from gatewise.tasks.forecast_network import ForecastNetwork
 from gatewise.tasks.forecast_shape import NetworkShape
@@ -54,11 +55,13 @@ class HeldOut:
         panel: The series.
         part: Which steps may be forecast.
         name: What these data are.
+        fitted_on: Whether the fit has used them: to train, to stop, to set intervals.
     """
 
     panel: Panel
     part: Part
     name: str
+    fitted_on: bool = False
 
 
 def fit_forecast(
@@ -116,9 +119,21 @@ def fit_forecast(
     )
     model.network.to("cpu", torch.float32).eval()
     calibrate(model, held, settings.windows_per_epoch)
-    scores = evaluate(model, held, settings.windows_per_epoch).scores
+    scores = honest_scores(model, evaluate(model, held, settings.windows_per_epoch))
     fitted = Fitted(model, list(result.history), result.best_epoch, scores, split)
-    return fitted, HeldOut(panel, held_out, split)
+    return fitted, HeldOut(panel, held_out, split, fitted_on=True)
+
+
+def honest_scores(model: ForecastModel, evaluation: Evaluation) -> dict[str, dict[str, float]]:
+    """Return the scores on data that the fit has used.
+
+    Without the coverage of a point head: its intervals were set on these very residuals.
+    """
+    scores = evaluation.scores
+    if isinstance(model.network.head, PointHead):
+        kept = scores[MODEL].items()
+        scores[MODEL] = {name: v for name, v in kept if not name.startswith("coverage")}
+    return scores
 
 
 def is_first_process() -> bool:
