@@ -56,11 +56,6 @@ SEARCH: list[dict[str, Any]] = [
     {"dropout": 0.1},
     {"segment_length": 12},
     {"segment_length": 48},
-    {"series_embedding": False},
-    {"calendar": True},
-    {"normalization": "mean_std"},
-    {"loss": "mse"},
-    {"hidden_size": 512},
 ]
 """What is changed in SETTINGS, one line a trial; horizon 96, first seed."""
 

@@ -172,8 +172,10 @@ def test_the_parallel_step_is_a_step_of_the_lstm(layers: int, future: int):
 
 @readers
 @heads
-def test_every_parameter_is_trained(reader: str, head: str):
-    network, inputs = built(reader=reader, head=head, num_layers=2).train(), windows()
+@pytest.mark.parametrize("future", [0, 1])
+def test_every_parameter_is_trained(reader: str, head: str, future: int):
+    network = built(reader=reader, head=head, num_layers=2, future=future).train()
+    inputs = windows(future_x=torch.randn(N, L + H, future))
     outputs = network(**inputs)
     network.head.loss(outputs, torch.randn(N, H), torch.tensor(1.0)).sum().backward()
     idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]

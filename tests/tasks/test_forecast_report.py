@@ -63,12 +63,12 @@ def test_flops_and_parameters_by_hand(layers: int):
     one = 2 * (4 * 8 * 8 + 4 * 8 * 8)  # x and h of width 8, four gates of 8 units, 2 flops each
     assert facts["flops_a_step"] == layers * one
     rows = {row["layer"]: row for row in facts["layers"]}
-    lstm = rows["reader.lstm"]
+    lstm = rows["lstm"]
     assert lstm["type"] == LSTM.__name__
     assert lstm["steps"] == 4  # 24 steps in segments of 6
     assert lstm["flops"] == 4 * layers * one
     assert lstm["parameters"] == layers * (2 * 4 * 8 * 8 + 2 * 4 * 8)
-    segment = rows["reader.segment"]
+    segment = rows["segment"]
     assert segment["parameters"] == 6 * 2 * 8 + 8
     assert segment["flops"] == 4 * 2 * 6 * 2 * 8
     assert facts["weights_bytes"] >= 4 * facts["parameters"]

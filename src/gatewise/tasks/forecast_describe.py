@@ -53,7 +53,7 @@ def describe(model: ForecastModel) -> dict[str, Any]:
 def _layers(network: ForecastNetwork) -> list[dict[str, Any]]:
     """One row for each layer that was called in one forward pass, in that order."""
     rows: list[dict[str, Any]] = []
-    names = {module: name for name, module in network.named_modules()}
+    names = {module: name for name, module in network.reader.named_modules()}
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
         result = output[0] if isinstance(output, tuple) else output
@@ -106,7 +106,7 @@ def _decoding_row(network: ForecastNetwork) -> list[dict[str, Any]]:
     embedded = [reader.position, *reader.series.parameters()]
     return [
         {
-            "layer": "reader (all future segments)",
+            "layer": "future segments",
             "type": "LSTM step",
             "input": f"{network.reader.lstm.num_layers} x N x {width}",
             "output": f"N x {segments} x {width}",

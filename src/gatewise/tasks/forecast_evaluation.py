@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from gatewise.data import Panel
 from gatewise.tasks.forecast_baselines import Baselines, seasonal_error
 from gatewise.tasks.forecast_model import ForecastModel, ModelWindows
 from gatewise.tasks.forecast_scores import ScoreSums
@@ -51,7 +52,7 @@ def evaluate(model: ForecastModel, windows: ModelWindows, limit: int | None = No
     horizon = model.network.shape.horizon
     season = model.schema.season_length
     baselines = Baselines([series.y for series in panel.series], season, horizon)
-    units = np.array([_mase_unit(model, series.unique_id, series.y) for series in panel.series])
+    units = _mase_units(model, panel)
     sums = {MODEL: ScoreSums(horizon)}
     count = 0
     for indices in windows.indices(limit):
@@ -79,7 +80,15 @@ def evaluate(model: ForecastModel, windows: ModelWindows, limit: int | None = No
     return Evaluation(sums, count)
 
 
-def _mase_unit(model: ForecastModel, name: str, y: np.ndarray) -> float:
-    """From the training rows of the series; of all its rows if it was not trained on."""
-    known = model.seasonal_error(name)
-    return known if np.isfinite(known) else seasonal_error(y, model.schema.season_length)
+def _mase_units(model: ForecastModel, panel: Panel) -> Float[np.ndarray, "S"]:
+    """From the training rows of each series; of all its rows if it was not trained on."""
+    known = dict(zip(model.series, model.seasonal_errors, strict=True))
+    season = model.schema.season_length
+    return np.array(
+        [
+            unit
+            if np.isfinite(unit := known.get(one.unique_id, np.nan))
+            else seasonal_error(one.y, season)
+            for one in panel.series
+        ]
+    )

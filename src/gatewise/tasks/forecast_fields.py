@@ -86,9 +86,9 @@ class ForecastFields:
         (80.0, 95.0), help="Nominal coverage of the intervals", unit="per cent", gt=0, lt=100
     )
 
-    max_epochs: int = _training(30, help="Epochs at most", unit="epochs", ge=1)
+    max_epochs: int = _training(60, help="Epochs at most", unit="epochs", ge=1)
     patience: int | None = _training(
-        5,
+        8,
         help="Epochs without a better validation loss before stopping; none: never",
         unit="epochs",
         ge=1,
@@ -110,7 +110,7 @@ class ForecastFields:
         "exponential", help="Course of the learning rate"
     )
     decay: float = _training(
-        0.9, help="Factor of the exponential (each epoch) and plateau schedules", gt=0, lt=1
+        0.95, help="Factor of the exponential (each epoch) and plateau schedules", gt=0, lt=1
     )
     weight_decay: float = _training(0.0, help="L2 penalty; decoupled with adamw", ge=0)
     gradient_clip: float | None = _training(

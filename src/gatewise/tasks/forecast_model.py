@@ -91,10 +91,6 @@ class ForecastModel:
         """Return outputs of the network in the units of y and in double precision."""
         return self.network.head.rescaled(outputs.double().cpu().numpy(), center, scale)
 
-    def seasonal_error(self, name: str) -> float:
-        """Return the unit of MASE of a series; NaN for one that was not trained on."""
-        return dict(zip(self.series, self.seasonal_errors, strict=True)).get(name, float("nan"))
-
 
 @dataclass(frozen=True)
 class ModelBatch:

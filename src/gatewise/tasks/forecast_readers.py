@@ -84,9 +84,7 @@ class PointReader(AbstractReader):
         self.dropout = nn.Dropout(shape.dropout)
         self.output = nn.Linear(width + shape.static, shape.horizon * channels)
         # Known covariates act on their own step, together with what was read.
-        self.context = nn.Linear(width, width)
-        self.covariates = nn.Linear(shape.future, width, bias=False) if shape.future else None
-        self.step_output = nn.Linear(width, channels)
+        self.covariates = _StepCovariates(shape.future, width, channels) if shape.future else None
 
     @override
     def embed(self, steps: Tensor, static: Tensor) -> Tensor:
@@ -99,8 +97,20 @@ class PointReader(AbstractReader):
         raw = raw.reshape(-1, self.horizon, self.channels)
         if self.covariates is None:
             return raw
-        hidden = F.relu(self.context(context)[:, None] + self.covariates(future))
-        return raw + self.step_output(hidden)
+        return raw + self.covariates(context, future)
+
+
+class _StepCovariates(nn.Module):
+    """What the covariates of each future step add to its forecast, given what was read."""
+
+    def __init__(self, future: int, width: int, channels: int) -> None:
+        super().__init__()
+        self.context = nn.Linear(width, width)
+        self.step = nn.Linear(future, width, bias=False)
+        self.output = nn.Linear(width, channels)
+
+    def forward(self, context: Tensor, future: Tensor) -> Tensor:
+        return self.output(F.relu(self.context(context)[:, None] + self.step(future)))
 
 
 class SegmentReader(AbstractReader):
