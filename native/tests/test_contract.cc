@@ -1,0 +1,168 @@
+// The tests of the tests, and the border cases of the contract: the reference's gradients are those
+// of finite differences; each wrong LSTM is rejected at the tolerance that kernels are held to; bad
+// lengths are refused before anything is written; unknown instruction sets are no kernels.
+#include "run.h"
+
+using namespace gatewise_tests;
+
+namespace {
+
+long checked = 0;
+
+// What the arriving gradients make of the outputs: a number whose gradient backward is to return.
+double pull(const Problem& p) {
+  const Result r = reference(p);
+  double sum = 0;
+  for (std::size_t i = 0; i < r.y.size(); ++i) sum += r.y[i] * p.grad_y[i];
+  for (std::size_t i = 0; i < r.h_n.size(); ++i) sum += r.h_n[i] * p.grad_h_n[i];
+  for (std::size_t i = 0; i < r.c_n.size(); ++i) sum += r.c_n[i] * p.grad_c_n[i];
+  return sum;
+}
+
+void test_reference_gradient(const Case& sizes) {
+  Problem p(sizes);
+  const Result r = reference(p);
+  const auto test = [&](const char* name, Numbers& input, const Numbers& gradient) {
+    const double step = 1e-5;
+    for (std::size_t i = 0; i < input.size(); ++i) {
+      const double kept = input[i];
+      input[i] = kept + step;
+      const double above = pull(p);
+      input[i] = kept - step;
+      const double slope = (above - pull(p)) / (2 * step);
+      input[i] = kept;
+      check(std::fabs(slope - gradient[i]) <= 1e-7 * (1 + std::fabs(slope)),
+            "reference, %s: %s[%ld] is %.10g, by differences %.10g", describe(p).c_str(), name,
+            long(i), gradient[i], slope);
+      ++checked;
+    }
+  };
+  test("grad_x", p.x, r.grad_x);
+  test("grad_h0", p.h0, r.grad_h0);
+  test("grad_c0", p.c0, r.grad_c0);
+  test("grad_weight_ih", p.weight_ih, r.grad_weight_ih);
+  test("grad_weight_hh", p.weight_hh, r.grad_weight_hh);
+  test("grad_bias", p.bias_ih, r.grad_bias);
+  test("grad_weight_hr", p.weight_hr, r.grad_weight_hr);
+}
+
+// A wrong LSTM is the right one on numbers that were tampered with; `shown_by` is the array in
+// which it must be seen.
+struct Sabotage {
+  const char* what;
+  const char* shown_by;
+  void (*tamper)(Problem&);
+};
+
+template <int a, int b>
+void swap_gates(Problem& p) {
+  for (Numbers* weight : {&p.weight_ih, &p.weight_hh, &p.bias_ih, &p.bias_hh}) {
+    const int64_t rows = int64_t(weight->size()) / 4;
+    std::swap_ranges(weight->begin() + a * rows, weight->begin() + (a + 1) * rows,
+                     weight->begin() + b * rows);
+  }
+}
+
+void zero(Numbers& values) { std::fill(values.begin(), values.end(), 0.0); }
+
+const Sabotage sabotages[] = {
+    {"gates i and f swapped", "y", swap_gates<0, 1>},
+    {"gates i and g swapped", "y", swap_gates<0, 2>},
+    {"gates i and o swapped", "y", swap_gates<0, 3>},
+    {"gates f and g swapped", "y", swap_gates<1, 2>},
+    {"gates f and o swapped", "y", swap_gates<1, 3>},
+    {"gates g and o swapped", "y", swap_gates<2, 3>},
+    {"bias_hh dropped", "y", [](Problem& p) { zero(p.bias_hh); }},
+    {"weight_hh dropped", "y", [](Problem& p) { zero(p.weight_hh); }},
+    {"one weight off in the fourth digit", "y", [](Problem& p) { p.weight_ih[0] *= 1.001; }},
+    {"h0 dropped", "y", [](Problem& p) { zero(p.h0); }},
+    {"c0 dropped", "c_n", [](Problem& p) { zero(p.c0); }},
+    {"direction ignored", "y", [](Problem& p) { p.reverse = !p.reverse; }},
+    {"lengths ignored", "h_n", [](Problem& p) { p.length.clear(); }},
+    {"lengths one short", "c_n",
+     [](Problem& p) { for (int64_t& n : p.length) n = std::max<int64_t>(1, n - 1); }},
+    {"reset ignored", "y", [](Problem& p) { p.cut.clear(); }},
+    {"reset one step late", "y",
+     [](Problem& p) { std::rotate(p.cut.begin(), p.cut.end() - p.B, p.cut.end()); }},
+    {"one reset missed", "grad_x",
+     [](Problem& p) { *std::find_if(p.cut.begin() + p.B, p.cut.end(), [](int c) { return c; }) = 0; }},
+    {"gradient of h_n dropped", "grad_h0", [](Problem& p) { zero(p.grad_h_n); }},
+    {"gradient of c_n dropped", "grad_weight_hh", [](Problem& p) { zero(p.grad_c_n); }},
+    {"gradient of y one step late", "grad_x",
+     [](Problem& p) {
+       std::rotate(p.grad_y.begin(), p.grad_y.end() - p.B * p.P, p.grad_y.end());
+     }},
+    {"one element of the gradient of y dropped", "grad_bias", [](Problem& p) { p.grad_y[0] = 0; }},
+};
+
+template <typename T>
+void test_sabotage(const Kernels& kernels) {
+  Case sizes;
+  sizes.T = 7, sizes.B = 5, sizes.I = 6, sizes.H = 19, sizes.P = 11;
+  sizes.projection = sizes.lengths = sizes.reset = true;
+  const Problem right(sizes);
+  const Result got = run_kernel<T>(kernels, right, {});
+  for (const Sabotage& sabotage : sabotages) {
+    Problem wrong = right;
+    sabotage.tamper(wrong);
+    for_each_array([&](const char* name, const Numbers& mine, const Numbers& other) {
+      if (std::strcmp(name, sabotage.shown_by) != 0) return;
+      check(relative_error(mine, other) > tolerance<T>(sizes), "%s: %s passes in %s", kernels.isa,
+            sabotage.what, name);
+      ++checked;
+    }, got, reference(wrong));
+  }
+}
+
+void test_bad_lengths(const Kernels& kernels) {
+  Case sizes;
+  sizes.lengths = true;
+  for (const int64_t bad : {int64_t(0), int64_t(-1), sizes.T + 1, INT64_MAX}) {
+    Problem p(sizes);
+    p.length.back() = bad;
+    const Numbers numbers(size_t(4 * p.H * (p.I + p.P)), 0.0);
+    Output<double> out(View::flat(p.T * p.B * p.P), 0);
+    const double* in = numbers.data();
+    const gatewise::Layer layer{p.T, p.B, p.I, p.H, p.P, false, in, p.B * p.I, p.I, in, in, in, in,
+                                in, in, nullptr, p.length.data(), nullptr};
+    const gatewise::LayerOutput output{out.get(), p.B * p.P, p.P, out.get(), out.get(), nullptr,
+                                       nullptr};
+    check(kernels.lstm_forward(Dtype::float64, layer, output, {run_threads, 2}) ==
+              Status::bad_length,
+          "%s: forward takes a length of %ld", kernels.isa, long(bad));
+    const gatewise::LayerGradient gradient{
+        in, p.B * p.P, p.P, in, in, in, p.B * p.P, p.P, in, in, out.get(), out.get(), out.get(),
+        out.get(), out.get(), out.get(), nullptr};
+    check(kernels.lstm_backward(Dtype::float64, layer, gradient, {run_threads, 2}) ==
+              Status::bad_length,
+          "%s: backward takes a length of %ld", kernels.isa, long(bad));
+    const Numbers after(out.get(), out.get() + p.T * p.B * p.P);
+    for (const double value : after) check(std::isnan(value), "a refused call has written");
+    ++checked;
+  }
+}
+
+}  // namespace
+
+int main() {
+  for (int options = 0; options < 32; ++options) {
+    Case c;
+    c.T = 4, c.B = 2, c.I = 2, c.H = 3;
+    c.reverse = options & 1, c.bias = options & 2, c.projection = options & 4;
+    c.lengths = options & 8, c.reset = options & 16;
+    c.P = c.projection ? 2 : 3;
+    c.seed = unsigned(options);
+    test_reference_gradient(c);
+  }
+  for (const Kernels* kernels : all_kernels()) {
+    test_sabotage<float>(*kernels);
+    test_sabotage<double>(*kernels);
+    test_bad_lengths(*kernels);
+    check(gatewise::kernels_for(kernels->isa) == kernels, "%s does not find itself", kernels->isa);
+  }
+  for (const char* isa : {"", "nonsense", "AVX2"})
+    check(gatewise::kernels_for(isa) == nullptr, "there are kernels for '%s'", isa);
+  check(gatewise::kernels_for("scalar") != nullptr, "there are no scalar kernels");
+  check(gatewise::best_kernels() == all_kernels().front(), "the best kernels are not the first");
+  return report("test_contract", checked);
+}

@@ -1,0 +1,86 @@
+// Every instruction set, both dtypes: outputs and gradients against the reference, at sizes around
+// the width of a vector, with every option, unaligned and strided, nothing written outside.
+#include "run.h"
+
+using namespace gatewise_tests;
+
+namespace {
+
+long checked = 0;
+double worst = 0;  // error as a share of the allowed
+
+template <typename T>
+void test_case(const Kernels& kernels, const Case& sizes, const Setup& setup) {
+  const Problem problem(sizes);
+  Result got = run_kernel<T>(kernels, problem, setup), want = reference(problem);
+  if (!setup.wants_x) want.grad_x.clear();
+  for_each_array([&](const char* name, const Numbers& mine, const Numbers& right) {
+    const double error = relative_error(mine, right), allowed = tolerance<T>(sizes);
+    check(error <= allowed, "%s %s, %s: relative error of %s is %.3g, allowed %.3g", kernels.isa,
+          sizeof(T) == 4 ? "float" : "double", describe(sizes).c_str(), name, error, allowed);
+    worst = std::max(worst, error / allowed);
+  }, got, want);
+  ++checked;
+}
+
+// Below, at and above one vector, and beyond two; for one lane the same places without vectors.
+std::vector<int64_t> widths(int64_t lanes) {
+  if (lanes == 1) return {1, 2, 5, 13};
+  return {lanes - 1, lanes, lanes + 1, 2 * lanes + 3};
+}
+
+// All sizes, each with some of the options; the draws see to it that all options meet.
+template <typename T>
+void test_sizes(const Kernels& kernels, int draws) {
+  std::mt19937 random(7);
+  const auto one_in = [&](int n) { return random() % n == 0; };
+  const std::vector<int64_t> around = widths(kernels.lanes(dtype_of<T>));
+  for (const int64_t H : around)
+    for (const int64_t I : around)
+      for (const int64_t steps : {1, 2, 3, 17})
+        for (const int64_t B : {1, 2, 5, 33})
+          for (int draw = 0; draw < draws; ++draw) {
+            Case c;
+            c.T = steps, c.B = B, c.I = I, c.H = H;
+            c.reverse = one_in(2), c.bias = !one_in(4);
+            c.lengths = one_in(2), c.reset = one_in(2);
+            c.projection = one_in(3);
+            c.P = c.projection ? around[random() % around.size()] : H;
+            c.seed = random();
+            Setup setup;
+            setup.strided = one_in(2), setup.offset = int(random() % 4);
+            setup.wants_x = !one_in(5);
+            test_case<T>(kernels, c, setup);
+          }
+}
+
+template <typename T>
+void test_extremes(const Kernels& kernels) {
+  for (int options = 0; options < 32; ++options) {
+    Case c;
+    c.reverse = options & 1, c.bias = options & 2, c.projection = options & 4;
+    c.lengths = options & 8, c.reset = options & 16;
+    c.seed = unsigned(options);
+    c.T = c.B = c.I = c.H = c.P = 1;
+    test_case<T>(kernels, c, {});
+    c.T = 130, c.B = 3, c.I = 2, c.H = 5, c.P = c.projection ? 3 : 5;  // several blocks of steps
+    test_case<T>(kernels, c, {});
+    c.T = 4, c.B = 150, c.I = 40, c.H = 9, c.P = c.projection ? 70 : 9;
+    test_case<T>(kernels, c, {});
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  for (const Kernels* kernels : all_kernels()) {
+    const int draws = quick(argc, argv) ? 1 : 4;
+    test_sizes<float>(*kernels, draws);
+    test_sizes<double>(*kernels, draws);
+    test_extremes<float>(*kernels);
+    test_extremes<double>(*kernels);
+    std::printf("  %-8s worst error %.2f of the allowed\n", kernels->isa, worst);
+    worst = 0;
+  }
+  return report("test_layers", checked);
+}

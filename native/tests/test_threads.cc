@@ -1,0 +1,78 @@
+// Teams of every size: right results, the same bits at the same number of threads, rounding alone
+// between numbers, also when the runner grants fewer threads than the plan has asked for.
+#include "run.h"
+
+using namespace gatewise_tests;
+
+namespace {
+
+long checked = 0;
+
+// Large enough to be worth threads; few and many rows, so that both ways to share work are met.
+std::vector<Case> cases(int64_t lanes) {
+  const int64_t H = 2 * lanes + 3 > 40 ? 2 * lanes + 3 : 40;
+  std::vector<Case> all;
+  for (const bool projection : {false, true})
+    for (const bool features : {false, true})
+      for (const int64_t B : {1, 5, 33, 81}) {
+        Case c;
+        c.T = B == 1 ? 17 : 9, c.B = B, c.H = B == 1 ? 160 : H, c.I = B == 1 ? 70 : 37;
+        c.projection = projection, c.P = projection ? c.H - 7 : c.H;
+        c.lengths = c.reset = c.reverse = features;
+        c.seed = unsigned(B);
+        all.push_back(c);
+      }
+  return all;
+}
+
+void test_equal(const Result& first, const Result& second, const Kernels& kernels, const Case& c,
+                int threads) {
+  for_each_array([&](const char* name, const Numbers& a, const Numbers& b) {
+    check(a == b, "%s, %s, %d threads: two runs give two %s", kernels.isa, describe(c).c_str(),
+          threads, name);
+  }, first, second);
+}
+
+template <typename T>
+void test_case(const Kernels& kernels, const Case& sizes, bool& team_of) {
+  const Problem problem(sizes);
+  const Result want = reference(problem);
+  Setup setup;
+  setup.strided = sizes.reverse;
+  const Result alone = run_kernel<T>(kernels, problem, setup);
+  for (const int threads : {1, 2, 3, 5})
+    for (const auto run : {run_threads, run_fewer_threads}) {
+      setup.threads = threads, setup.run = run;
+      largest_team() = 0;
+      const Result got = run_kernel<T>(kernels, problem, setup);
+      team_of = team_of || (threads == 5 && largest_team() == 5);
+      for_each_array([&](const char* name, const Numbers& mine, const Numbers& right,
+                         const Numbers& single) {
+        const double allowed = tolerance<T>(sizes);
+        const double error = relative_error(mine, right), apart = relative_error(mine, single);
+        check(error <= allowed && apart <= std::min(allowed, 1e-5),
+              "%s %s, %s, %d threads: %s is off by %.3g, and by %.3g from one thread's",
+              kernels.isa, sizeof(T) == 4 ? "float" : "double", describe(sizes).c_str(), threads,
+              name, error, apart);
+      }, got, want, alone);
+      for (int turn = 0; turn < 2; ++turn)
+        test_equal(got, run_kernel<T>(kernels, problem, setup), kernels, sizes, threads);
+      ++checked;
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  for (const Kernels* kernels : all_kernels()) {
+    bool team_of_five = false;
+    for (const Case& sizes : cases(kernels->lanes(Dtype::float32))) {
+      // The scalar kernels share the code that shares the work.
+      if (kernels->lanes(Dtype::float32) == 1 && (sizes.B > 33 || quick(argc, argv))) continue;
+      test_case<float>(*kernels, sizes, team_of_five);
+      if (sizes.lengths && !quick(argc, argv)) test_case<double>(*kernels, sizes, team_of_five);
+    }
+    check(team_of_five || quick(argc, argv), "%s: no case was worth five threads", kernels->isa);
+  }
+  return report("test_threads", checked);
+}
