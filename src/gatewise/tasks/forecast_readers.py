@@ -214,6 +214,6 @@ class _SeriesEmbedding(nn.Module):
 
     def forward(self, series: Tensor) -> Tensor:
         if self.weight is None:
-            return torch.zeros((), device=series.device).expand(len(series), self.width)
+            return torch.zeros((), device=series.device).expand(series.shape[0], self.width)
         table = torch.cat([self.weight, self.weight.mean(0, keepdim=True)])
-        return table[torch.where(series < 0, len(self.weight), series)]
+        return table[torch.where(series < 0, self.weight.shape[0], series)]
