@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+
 import hypothesis
 
 hypothesis.settings.register_profile(
     "test", deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("test")
+
+# A shell lets the jobs that it starts in the background ignore Ctrl-C; the tests of it press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
