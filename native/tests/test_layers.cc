@@ -67,6 +67,9 @@ void test_extremes(const Kernels& kernels) {
     test_case<T>(kernels, c, {});
     c.T = 4, c.B = 150, c.I = 40, c.H = 9, c.P = c.projection ? 70 : 9;
     test_case<T>(kernels, c, {});
+    if (options % 3) continue;
+    c.T = 3, c.B = 7, c.I = 270, c.H = 300, c.P = c.projection ? 290 : 300;  // beyond the L2 cache
+    test_case<T>(kernels, c, {});
   }
 }
 

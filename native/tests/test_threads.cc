@@ -8,7 +8,8 @@ namespace {
 
 long checked = 0;
 
-// Large enough to be worth threads; few and many rows, so that both ways to share work are met.
+// Large enough to be worth threads; few and many rows, so that both ways to share work are met, and
+// one with weights beyond the cache of a core.
 std::vector<Case> cases(int64_t lanes) {
   const int64_t H = 2 * lanes + 3 > 40 ? 2 * lanes + 3 : 40;
   std::vector<Case> all;
@@ -20,6 +21,7 @@ std::vector<Case> cases(int64_t lanes) {
         c.projection = projection, c.P = projection ? c.H - 7 : c.H;
         c.lengths = c.reset = c.reverse = features;
         c.seed = unsigned(B);
+        if (B == 5 && features && lanes > 1) c.H = 300, c.P = projection ? 290 : 300, c.T = 4;
         all.push_back(c);
       }
   return all;

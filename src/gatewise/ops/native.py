@@ -2,9 +2,9 @@
 
 Registered with a fake implementation and autograd, so that ``torch.compile``, ``torch.export`` and
 ``opcheck`` work. The kernels get addresses and sizes; what they expect of them is in
-``native/gatewise.h``, and whoever calls the operator directly is held to it here. Function transforms
-(``torch.func``, forward-mode AD) are not defined on the operator and raise; `gatewise.ops.dispatch`
-sends those to the reference.
+``native/gatewise.h``, and whoever calls the operators directly is held to it by `_operands`.
+Function transforms (``torch.func``, forward-mode AD) are not defined on them and raise;
+`gatewise.ops.dispatch` sends those to the reference.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch.library import Library
 from gatewise import _native
 from gatewise.errors import InvalidStateError, InvalidValueError
 from gatewise.ops import reference
+from gatewise.ops._operands import Shape, check_gradients, check_layer, refuse_transform
 
 DTYPES = {torch.float32: _native.Dtype.float32, torch.float64: _native.Dtype.float64}
 """The dtypes with a kernel."""
@@ -80,7 +81,7 @@ def _sizes(x: Tensor, h0: Tensor, c0: Tensor) -> _Sizes:
     return _Sizes(T, B, I, D, H, P, (H + lanes - 1) // lanes * lanes)
 
 
-def _saved_shapes(sizes: _Sizes, *, save: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _saved_shapes(sizes: _Sizes, *, save: bool) -> tuple[Shape, Shape]:
     """Shapes of what backward needs beside the outputs: activations and cell states."""
     if not save:
         return (0,), (0,)
@@ -193,6 +194,14 @@ def _backward(
     wants_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     call = _Call(x, h0, c0, weights, lengths, reset)
+    sizes = call.sizes
+    check_gradients(
+        (grad_y, grad_h_n, grad_c_n),
+        (y, gates, cells),
+        ((sizes.T, sizes.B, sizes.D * sizes.P), h0.shape, c0.shape),
+        _saved_shapes(sizes, save=True),
+        x.dtype,
+    )
     grad_y, grad_h_n, grad_c_n, y = (
         _rows_contiguous(grad_y),
         grad_h_n.contiguous(),
@@ -200,7 +209,6 @@ def _backward(
         _rows_contiguous(y),
     )
     grad_x, grad_h0, grad_c0, grad_weights = _gradients(x, h0, c0, weights, wants_x=wants_x)
-    sizes = call.sizes
     per_direction = len(weights) // sizes.D
     biased = per_direction >= 4
     parts = []
@@ -240,6 +248,9 @@ def _backward(
 
 _library.impl("lstm", _forward, "CPU")
 _library.impl("lstm_backward", _backward, "CPU")
+for _name in ("lstm", "lstm_backward"):
+    # Where torch.func would otherwise put its fallback, which takes tangents for zeros.
+    _library.impl(_name, refuse_transform, "FuncTorchDynamicLayerFrontMode")
 
 
 class _Call:
@@ -254,13 +265,13 @@ class _Call:
         lengths: Tensor | None,
         reset: Tensor | None,
     ) -> None:
-        self.dtype = DTYPES.get(x.dtype)
+        check_layer(x, h0, c0, weights, lengths, reset, tuple(DTYPES))
         self.x = x = _rows_contiguous(x)
         self.h0, self.c0 = h0, c0 = h0.contiguous(), c0.contiguous()
         self.weights = weights = [weight.contiguous() for weight in weights]
         self.lengths = None if lengths is None else lengths.contiguous()
         self.reset = None if reset is None else reset.contiguous()
-        _check(x, h0, c0, weights, lengths, reset)
+        self.dtype = DTYPES[x.dtype]
         self.sizes = sizes = _sizes(x, h0, c0)
         count = len(weights) // sizes.D
         x_step, x_row, _ = x.stride()
@@ -289,49 +300,6 @@ class _Call:
                     0 if self.reset is None else self.reset.data_ptr(),
                 )
             )
-
-
-def _check(
-    x: Tensor,
-    h0: Tensor,
-    c0: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    reset: Tensor | None,
-) -> None:
-    """Refuse whatever the kernels would read out of bounds; layers have checked before, in words."""
-    T, B, I = x.shape  # noqa: E741
-    D, _, P = h0.shape
-    H = c0.shape[2]
-    count = len(weights) // D
-    shapes = [(4 * H, I), (4 * H, P)]
-    if count >= 4:
-        shapes += [(4 * H,), (4 * H,)]
-    if count in (3, 5):
-        shapes += [(P, H)]
-    right = (
-        x.dtype in DTYPES
-        and min(T, B, I, H, P) >= 1
-        and (P == H or count in (3, 5))
-        and [tuple(w.shape) for w in weights] == shapes * D
-        and h0.shape == (D, B, P)
-        and c0.shape == (D, B, H)
-        and all(t.dtype == x.dtype for t in (h0, c0, *weights))
-        and (lengths is None or (lengths.shape == (B,) and lengths.dtype == torch.int64))
-        and (reset is None or (reset.shape == (T, B) and reset.dtype == torch.bool))
-    )
-    if not right:
-        got = [
-            f"{tuple(t.shape)} {t.dtype}"
-            for t in (x, h0, c0, *weights, lengths, reset)
-            if t is not None
-        ]
-        raise InvalidStateError(
-            "gatewise::lstm",
-            "x T×B×I, h0 D×B×P, c0 D×B×H and weights of one dtype, float32 or float64, "
-            "lengths int64 [B], reset bool T×B",
-            ", ".join(got),
-        )
 
 
 def _raise_unless_ok(status: int) -> None:

@@ -1,0 +1,250 @@
+"""The operators gatewise::lstm and gatewise::lstm_backward, called directly."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from gatewise.errors import InvalidStateError, InvalidValueError
+from support.compare import assert_close, assert_equal
+from support.lstm_case import LSTMCase
+
+lstm = torch.ops.gatewise.lstm
+lstm_backward = torch.ops.gatewise.lstm_backward
+CASE = LSTMCase(T=4, B=3, I=5, H=6, D=2)
+# Worth two threads, with rows shared out and with units shared out.
+LARGE = [LSTMCase(T=6, B=64, I=40, H=48, D=2), LSTMCase(T=6, B=4, I=90, H=130, lengths=True)]
+
+
+class Operands(NamedTuple):
+    x: Tensor
+    h0: Tensor
+    c0: Tensor
+    weights: list[Tensor]
+    lengths: Tensor | None
+    reset: Tensor | None
+
+
+def operands(case: LSTMCase, dtype: torch.dtype = torch.float32, *, grad: bool = False) -> Operands:
+    x, h0, c0, *weights = (t.requires_grad_(grad) for t in case.tensors(dtype).values())
+    return Operands(x, h0, c0, weights, **case.sequence_options())
+
+
+def backward_operands(case: LSTMCase, dtype: torch.dtype = torch.float32) -> tuple:
+    given = operands(case, dtype)
+    y, h_n, c_n, gates, cells = lstm(*given, True)
+    grads = (torch.ones_like(y), torch.ones_like(h_n), torch.ones_like(c_n))
+    return (*grads, *given, y, gates, cells, True)
+
+
+def train(case: LSTMCase) -> dict[str, Tensor]:
+    """Return outputs and all gradients of one call."""
+    given = operands(case, grad=True)
+    y, h_n, c_n, *_ = lstm(*given, True)
+    inputs = [given.x, given.h0, given.c0, *given.weights]
+    grads = torch.autograd.grad((y * y).sum() + h_n.sum() + c_n.sum(), inputs)
+    named = {"y": y, "h_n": h_n, "c_n": c_n}
+    return {n: v.detach() for n, v in named.items()} | {f"grad{n}": g for n, g in enumerate(grads)}
+
+
+@pytest.fixture
+def set_threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+# torch says so when it first meets a dual number.
+first_dual = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+
+VARIANTS = {
+    "plain": CASE,
+    "projected": LSTMCase(T=4, B=3, I=5, H=6, P=4, D=2),
+    "no bias": LSTMCase(T=4, B=3, bias=False),
+    "reset": LSTMCase(T=4, B=3, D=2, reset=True),
+    "strided": LSTMCase(T=4, B=3, contiguous=False),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_opcheck(variant, dtype):
+    case = VARIANTS[variant]
+    torch.library.opcheck(lstm.default, (*operands(case, dtype, grad=True), True))
+    torch.library.opcheck(lstm.default, (*operands(case, dtype), False))
+    torch.library.opcheck(lstm_backward.default, backward_operands(case, dtype))
+
+
+def test_opcheck_with_lengths():
+    case = LSTMCase(T=4, B=3, D=2, lengths=True, reset=True)
+    torch.library.opcheck(lstm.default, (*operands(case), False))
+    torch.library.opcheck(lstm_backward.default, backward_operands(case))
+    # The saved rows beyond the lengths are never written, so two calls differ there.
+    tests = ("test_schema", "test_autograd_registration", "test_faketensor")
+    saving = (*operands(case, grad=True), True)
+    torch.library.opcheck(lstm.default, saving, test_utils=tests)
+
+
+def dual(t: Tensor) -> Tensor:
+    return forward_ad.make_dual(t, torch.ones_like(t))
+
+
+@first_dual
+def test_transforms_raise_instead_of_giving_zeros():
+    given = operands(CASE)
+
+    def run(x: Tensor) -> Tensor:
+        return lstm(x, *given[1:])[0]
+
+    x = given.x
+    for transformed in (
+        lambda: torch.func.jvp(run, (x,), (torch.ones_like(x),)),
+        lambda: torch.func.vmap(run)(x.expand(2, *x.shape)),
+        lambda: torch.func.grad(lambda x: run(x).sum())(x),
+        lambda: torch.func.jacfwd(run)(x),
+        lambda: torch.func.jacrev(run)(x),
+    ):
+        with pytest.raises(InvalidStateError, match="function transform"):
+            transformed()
+
+
+@first_dual
+@pytest.mark.parametrize("place", ["x", "h0", "c0", "weights"])
+def test_forward_mode_raises_instead_of_giving_zeros(place):
+    given = operands(CASE)
+    with forward_ad.dual_level():
+        value = [dual(w) for w in given.weights] if place == "weights" else dual(given.x)
+        if place in ("h0", "c0"):
+            value = dual(getattr(given, place))
+        with pytest.raises(InvalidStateError, match="function transform"):
+            lstm(*given._replace(**{place: value}))
+        lstm(*given)  # without a tangent there is nothing to lose
+
+
+@first_dual
+def test_forward_mode_of_the_backward_raises():
+    grad_y, *rest = backward_operands(CASE)
+    with (
+        forward_ad.dual_level(),
+        pytest.raises(InvalidStateError, match="function transform"),
+    ):
+        lstm_backward(dual(grad_y), *rest)
+    with pytest.raises(InvalidStateError, match="function transform"):
+        torch.func.vmap(lambda g: lstm_backward(g, *rest)[0])(grad_y.expand(2, *grad_y.shape))
+
+
+def test_backward_twice_gives_the_same():
+    given = operands(CASE, grad=True)
+    y = lstm(*given, True)[0]
+    inputs = [given.x, given.h0, given.c0, *given.weights]
+    first = torch.autograd.grad(y.sum(), inputs, retain_graph=True)
+    again = torch.autograd.grad(y.sum(), inputs)
+    assert_equal(dict(enumerate(again)), dict(enumerate(first)))
+    with pytest.raises(RuntimeError, match="second time"):
+        torch.autograd.grad(y.sum(), inputs)
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def test_backward_frees_what_forward_saved():
+    case = LSTMCase(T=200, B=64, I=16, H=256)
+    given = operands(case, grad=True)
+    saved = 200 * 64 * 5 * 256 * 4  # gates and cells
+    y = lstm(*given, True)[0]
+    before = resident_bytes()
+    y.sum().backward()
+    assert y.grad_fn is not None
+    assert before - resident_bytes() > saved / 2
+
+
+def test_a_backward_without_saving_says_so():
+    given = operands(CASE, grad=True)
+    y = lstm(*given, False)[0]
+    with pytest.raises(InvalidStateError, match="save=True"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("length", [0, -1, 5])
+def test_lengths_out_of_range_raise(length):
+    given = operands(CASE)._replace(lengths=torch.tensor([1, length, 4]))
+    with pytest.raises(InvalidValueError, match="lengths: expected values from 1 to T"):
+        lstm(*given)
+
+
+WRONG_OPERANDS = {
+    "x of two axes": lambda g: g._replace(x=g.x[0]),
+    "x of no steps": lambda g: g._replace(x=g.x[:0]),
+    "x of another dtype": lambda g: g._replace(x=g.x.double()),
+    "x of integers": lambda g: g._replace(x=g.x.long()),
+    "h0 of two axes": lambda g: g._replace(h0=g.h0[0]),
+    "h0 of another batch": lambda g: g._replace(h0=g.h0[:, :2]),
+    "h0 of three directions": lambda g: g._replace(h0=g.h0[[0, 0, 1]], c0=g.c0[[0, 0, 1]]),
+    "h0 of no direction": lambda g: g._replace(h0=g.h0[:0], c0=g.c0[:0]),
+    "c0 of two axes": lambda g: g._replace(c0=g.c0[0]),
+    "c0 of another size": lambda g: g._replace(c0=g.c0[..., :5]),
+    "no weights": lambda g: g._replace(weights=[]),
+    "a weight too few": lambda g: g._replace(weights=g.weights[:-1]),
+    "weights swapped": lambda g: g._replace(weights=[g.weights[1], g.weights[0], *g.weights[2:]]),
+    "weights of one direction": lambda g: g._replace(weights=g.weights[:4]),
+    "lengths of another batch": lambda g: g._replace(lengths=torch.ones(2, dtype=torch.int64)),
+    "lengths of int32": lambda g: g._replace(lengths=torch.ones(3, dtype=torch.int32)),
+    "reset of floats": lambda g: g._replace(reset=torch.zeros(4, 3)),
+    "reset of another shape": lambda g: g._replace(reset=torch.zeros(3, 4, dtype=torch.bool)),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_OPERANDS)
+def test_operands_that_do_not_fit_raise(wrong):
+    with pytest.raises(InvalidStateError, match=r"gatewise::lstm: expected x \[T, B, I\]"):
+        lstm(*WRONG_OPERANDS[wrong](operands(CASE)))
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("wrong", [lambda g: g[..., :-1], lambda g: g.double()])
+def test_gradients_that_do_not_fit_raise(place, wrong):
+    given = list(backward_operands(CASE))
+    given[place] = wrong(given[place])
+    with pytest.raises(InvalidStateError, match="gatewise::lstm_backward: expected grad_y"):
+        lstm_backward(*given)
+
+
+@pytest.mark.parametrize("place", [-4, -3, -2])
+def test_saved_tensors_that_do_not_fit_raise(place):
+    given = list(backward_operands(CASE))
+    given[place] = given[place][:1, ..., :-1]
+    with pytest.raises(InvalidStateError, match="Pass what gatewise::lstm returned"):
+        lstm_backward(*given)
+
+
+@pytest.mark.parametrize("case", LARGE, ids=str)
+def test_the_same_bits_from_run_to_run_and_rounding_between_threads(case, set_threads):
+    runs = {}
+    for threads in (1, 2, 3):
+        set_threads(threads)
+        runs[threads] = train(case)
+        for _ in range(3):
+            assert_equal(train(case), runs[threads])
+    assert_close(runs[2], runs[1], tolerance=1e-5)
+    assert_close(runs[3], runs[1], tolerance=1e-5)
+
+
+def test_many_python_threads_at_once(set_threads):
+    cases = [LSTMCase(T=6, B=40 + n, I=40, H=48, seed=n, lengths=n % 2 == 0) for n in range(8)]
+
+    def run(case: LSTMCase) -> dict[str, Tensor]:
+        torch.set_num_threads(2)  # the number is kept for each thread apart
+        return train(case)
+
+    expected = [run(case) for case in cases]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            for got, want in zip(pool.map(run, cases), expected, strict=True):
+                assert_equal(got, want)
