@@ -10,7 +10,6 @@ RUN = $(VENV)/bin/python -m
 PIP = PIP_DISABLE_PIP_VERSION_CHECK=1 $(RUN) pip install --quiet --constraint constraints.txt
 NATIVE = CMakeLists.txt native/*.h native/*/*.h native/*/*/*.h native/*/*.cc
 SHAPES = --jaxtyping-packages=gatewise,beartype.beartype
-NATIVE_TESTS = build/native-tests
 
 help:
 	@echo 'make demo         train on the series that ships with gatewise; ends with scores and a report'
@@ -43,14 +42,11 @@ bench: setup
 fuzz: setup
 	GATEWISE_FUZZ=2000 OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) tests/fuzz -q
 
-test-native: setup
-	$(VENV)/bin/cmake -S . -B $(NATIVE_TESTS) -G Ninja -DGATEWISE_TESTS=ON \
-	    -DCMAKE_BUILD_TYPE=Release -DCMAKE_MAKE_PROGRAM="$$PWD/$(VENV)/bin/ninja"
-	$(VENV)/bin/cmake --build $(NATIVE_TESTS)
-	$(VENV)/bin/ctest --test-dir $(NATIVE_TESTS) --output-on-failure
+test-native: $(VENV)/tools.stamp
+	sh native/tests/run.sh
 
-sanitize: setup
-	PATH="$$PWD/$(VENV)/bin:$$PATH" sh native/tests/sanitize.sh
+sanitize: $(VENV)/tools.stamp
+	sh native/tests/sanitize.sh
 
 format: setup
 	$(RUN) ruff check --fix
