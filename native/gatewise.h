@@ -1,7 +1,7 @@
 // The contract of the kernels: every entry point, its shapes, aliasing and ownership.
 //
 // Knows neither Python nor torch. Raw pointers and sizes in, a status out; nothing is thrown across
-// this border, no pointer is kept after a call, and no global state is written. All arrays are
+// this border, and no pointer is kept after a call; scratch memory is (workspace.h). All arrays are
 // row-major. Shape letters: T steps, B batch, I input, H hidden, P width of h (H without projection),
 // G gates (4 for the LSTM, stacked i, f, g, o along the first axis of a weight).
 #pragma once
@@ -80,6 +80,8 @@ struct Kernels {
   Status (*lstm_backward)(Dtype, const Layer&, const LayerGradient&, const Threads&);
   // Elementwise out[i] = function(in[i]) for the accuracy tests; `function` 0 sigmoid, 1 tanh.
   void (*evaluate)(Dtype, int function, const void* in, void* out, int64_t count);
+  // Multiply-adds alone on all threads, for the peak of the machine; returns how many operations.
+  int64_t (*burn)(Dtype, int64_t iterations, const Threads&);
 };
 
 // The kernels compiled for `isa` ("avx512", "avx2", "neon", "scalar"), or null when this build or

@@ -1,6 +1,7 @@
 // The only place that sees Python: addresses and sizes in, errors out. Shapes, dtypes and strides are
 // the caller's to check (src/gatewise/ops/native.py); the contract is gatewise.h.
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <omp.h>
 #include <pthread.h>
@@ -8,6 +9,7 @@
 #include <string>
 
 #include "../gatewise.h"
+#include "../kernels/workspace.h"
 
 namespace nb = nanobind;
 using namespace gatewise;
@@ -88,11 +90,31 @@ NB_MODULE(_native, m) {
              nb::gil_scoped_release release;
              return checked(k.lstm_backward(dtype, layer, grad, {run_parallel, threads}));
            })
-      .def("evaluate", [](const Kernels& k, Dtype dtype, int function, Address in, Address out,
-                          int64_t count) {
-        k.evaluate(dtype, function, pointer<void>(in), pointer<void>(out), count);
+      .def("evaluate",
+           [](const Kernels& k, Dtype dtype, int function, Address in, Address out, int64_t count) {
+             k.evaluate(dtype, function, pointer<void>(in), pointer<void>(out), count);
+           })
+      .def("burn", [](const Kernels& k, Dtype dtype, int64_t iterations, int threads) {
+        nb::gil_scoped_release release;
+        return k.burn(dtype, iterations, {run_parallel, threads});
       });
 
+  m.def(
+      "workspace_tensor",
+      [](std::size_t bytes) {
+        auto* block = new WorkspaceBlock(take_workspace(bytes));
+        if (!block->data) {
+          delete block;
+          throw std::bad_alloc();
+        }
+        nb::capsule owner(block, [](void* p) noexcept {
+          auto* returned = static_cast<WorkspaceBlock*>(p);
+          return_workspace(*returned);
+          delete returned;
+        });
+        return nb::ndarray<nb::pytorch, uint8_t>(block->data, {bytes}, owner);
+      },
+      "An uninitialised uint8 torch tensor whose memory comes from the workspace and returns to it.");
   m.attr("BAD_LENGTH") = int(Status::bad_length);
   m.def(
       "kernels", [](const std::string& isa) { return kernels_for(isa.c_str()); },

@@ -169,20 +169,20 @@ class Backward {
   void step(const Share& share, Arrays& arrays, Pointers& at, int64_t running, int64_t row) {
     for (int64_t c = share.state_chunks.first; c < share.state_chunks.last; ++c) {
       const int64_t vector = state_.first_vector(c);
-      for_tiles(state_.vectors_in(c), running, [&](auto R, auto NV, int64_t j) {
-        Tile<T, R, NV> tile;
-        for (int r = 0; r < R; ++r)
-          for (int v = 0; v < NV; ++v) {
+      multiply_dz(
+          arrays, at, at.behind.data(), running, hh_panel(c), state_.vectors_in(c),
+          [&](auto& tile, int64_t j, int r, int v) {
             const int64_t column = (vector + v) * N, rest = layer_.projected - column;
             tile.v[r][v] = load_part(at.dy[j + r] + column, rest) +
                            load_part(at.dh_n[j + r] + column, rest);
-          }
-        multiply_dz(arrays, tile, &at.behind[j], hh_panel(c));
-        if (layer_.weight_hr)
-          store_tile(tile, vector, layer_.projected, [&](int r) { return arrays.dh(row + j + r); });
-        else
-          cell_gradient(arrays, at, tile, vector, j, row);
-      });
+          },
+          [&](auto& tile, int64_t j) {
+            if (layer_.weight_hr)
+              store_tile(tile, vector, layer_.projected,
+                         [&](int r) { return arrays.dh(row + j + r); });
+            else
+              cell_gradient(arrays, at, tile, vector, j, row);
+          });
     }
     if (!layer_.weight_hr) return;
     wait(share);
@@ -242,14 +242,11 @@ class Backward {
 
   void input_gradient(const Share& share, Arrays& arrays, Pointers& at, int64_t count) {
     for (int64_t c = share.input_chunks.first; c < share.input_chunks.last; ++c)
-      for_tiles(inputs_.vectors_in(c), count, [&](auto R, auto NV, int64_t row) {
-        Tile<T, R, NV> tile{};
-        int64_t rows[R];
-        for (int r = 0; r < R; ++r) rows[r] = row + r;
-        multiply_dz(arrays, tile, rows, ih_panel(c));
-        store_tile(tile, inputs_.first_vector(c), layer_.input,
-                   [&](int r) { return at.dx[row + r]; });
-      });
+      multiply_dz(arrays, at, at.each.data(), count, ih_panel(c), inputs_.vectors_in(c), zero_tile,
+                  [&](auto& tile, int64_t row) {
+                    store_tile(tile, inputs_.first_vector(c), layer_.input,
+                               [&](int r) { return at.dx[row + r]; });
+                  });
   }
 
   // The gradients of h0 and c0, from the carried rows of position 0.
@@ -265,13 +262,12 @@ class Backward {
                    layer_.hidden - p * N);
     }
     for (int64_t c = share.state_chunks.first; c < share.state_chunks.last; ++c)
-      for_tiles(state_.vectors_in(c), share.rows.count, [&](auto R, auto NV, int64_t j) {
-        Tile<T, R, NV> tile{};
-        multiply_dz(arrays, tile, &at.behind[j], hh_panel(c));
-        store_tile(tile, state_.first_vector(c), layer_.projected, [&](int r) {
-          return dh0 + schedule_.batch_row(share.rows.slot(j + r)) * layer_.projected;
-        });
-      });
+      multiply_dz(arrays, at, at.behind.data(), share.rows.count, hh_panel(c),
+                  state_.vectors_in(c), zero_tile, [&](auto& tile, int64_t j) {
+                    store_tile(tile, state_.first_vector(c), layer_.projected, [&](int r) {
+                      return dh0 + schedule_.batch_row(share.rows.slot(j + r)) * layer_.projected;
+                    });
+                  });
   }
 
   // Adds up the members' sums in their order and writes them in the layout of the weights.
@@ -311,17 +307,42 @@ class Backward {
     });
   }
 
-  // tile += dz[rows]·panel, over all panels of dz.
-  template <int R, int NV>
-  GATEWISE_INLINE void multiply_dz(const Arrays& arrays, Tile<T, R, NV>& tile, const int64_t* rows,
-                                   const T* panel) const {
-    RowPointers<T, R> a;
-    for (int r = 0; r < R; ++r) a.row[r] = arrays.dz(0, rows[r]);
-    for (int64_t p = 0; p < panels_; ++p, panel += width * NV * N) {
-      multiply(tile, a, width, panel);
-      for (int r = 0; r < R; ++r) a.row[r] += arrays.dz_rows * width;
+  // Calls sink(tile, first row) with start + dz[rows]·weights for all tiles of `count` rows, where
+  // start(tile, first row, r, v) sets one vector. The sum runs over so few panels at a time that
+  // their weights stay in the second-level cache while all the rows pass.
+  template <typename Start, typename Sink>
+  void multiply_dz(const Arrays& arrays, Pointers& at, const int64_t* rows, int64_t count,
+                   const T* weights, int vectors, Start&& start, Sink&& sink) const {
+    const int64_t panel_size = width * vectors * N;
+    const int64_t parts = ceil_div(panels_ * panel_size * int64_t(sizeof(T)), cached_bytes);
+    for (int part = 0; part < parts; ++part) {
+      const Range panels = even_range(panels_, part, int(parts));
+      for_tiles(vectors, count, [&](auto R, auto NV, int64_t row) {
+        Tile<T, R, NV> tile;
+        T* partial = at.partial.get() + row * tile_vectors * N;
+        for (int r = 0; r < R; ++r)
+          for (int v = 0; v < NV; ++v)
+            if (part == 0)
+              start(tile, row, r, v);
+            else
+              tile.v[r][v] = load(partial + (r * NV + v) * N);
+        RowPointers<T, R> a;
+        for (int r = 0; r < R; ++r) a.row[r] = arrays.dz(panels.first, rows[row + r]);
+        const T* b = weights + panels.first * panel_size;
+        for (int64_t p = panels.first; p < panels.last; ++p, b += panel_size) {
+          multiply(tile, a, width, b);
+          for (int r = 0; r < R; ++r) a.row[r] += arrays.dz_rows * width;
+        }
+        if (part + 1 == parts) return sink(tile, row);
+        for (int r = 0; r < R; ++r)
+          for (int v = 0; v < NV; ++v) store(partial + (r * NV + v) * N, tile.v[r][v]);
+      });
     }
   }
+
+  static constexpr auto zero_tile = [](auto& tile, int64_t, int r, int v) {
+    tile.v[r][v] = Vec<T>{};
+  };
 
   template <int R, int NV, typename RowOf>
   static GATEWISE_INLINE void store_tile(const Tile<T, R, NV>& tile, int64_t vector,
@@ -351,6 +372,7 @@ class Backward {
   // Rows of a block: the longer, the rarer are the weight gradients read and written; the shorter,
   // the better dz stays in the cache.
   static constexpr int64_t block_rows = 384;
+  static constexpr int64_t cached_bytes = 192 << 10;
 
   const Layer& layer_;
   const LayerGradient& grad_;

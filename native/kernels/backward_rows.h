@@ -7,6 +7,7 @@
 // behind it in time (carried over from the block before), then one row of zeros for sequences that
 // end or restart.
 #pragma once
+#include <numeric>
 #include <vector>
 
 #include "weight_gradient.h"
@@ -84,13 +85,18 @@ struct GradientShare {
 template <typename T>
 struct StepPointers {
   std::vector<int64_t> behind;  // row of dz that holds the step behind, or the row of zeros
+  std::vector<int64_t> each;    // 0, 1, 2 …: the rows of the block themselves
   std::vector<const T*> z, c, c_before, dy, dh_n;
   std::vector<const T*> x, h_before, dh;  // of the block
   std::vector<T*> dx;
+  Buffer<T> partial;  // tiles between the parts of a long sum
 
   StepPointers(int64_t rows, int64_t block_rows)
-      : behind(rows), z(rows), c(rows), c_before(rows), dy(rows), dh_n(rows), x(block_rows),
-        h_before(block_rows), dh(block_rows), dx(block_rows) {}
+      : behind(rows), each(block_rows), z(rows), c(rows), c_before(rows), dy(rows), dh_n(rows),
+        x(block_rows), h_before(block_rows), dh(block_rows), dx(block_rows),
+        partial(block_rows * tile_vectors * Simd<T>::lanes) {
+    std::iota(each.begin(), each.end(), 0);
+  }
 };
 
 }  // namespace GATEWISE_ISA

@@ -3,6 +3,7 @@
 #include "backward.h"
 #include "cells/lstm.h"
 #include "forward.h"
+#include "peak.h"
 
 #define GATEWISE_TEXT_OF(name) #name
 #define GATEWISE_TEXT(name) GATEWISE_TEXT_OF(name)
@@ -50,9 +51,13 @@ void evaluate(Dtype dtype, int function, const void* in, void* out, int64_t coun
   });
 }
 
+int64_t burn(Dtype dtype, int64_t iterations, const Threads& threads) {
+  return with_type(dtype, [&](auto t) { return Burn<decltype(t)>(iterations).run(threads); });
+}
+
 extern const Kernels kernels;
 const Kernels kernels = {GATEWISE_TEXT(GATEWISE_ISA), lanes, lstm_forward, lstm_backward,
-                         evaluate};
+                         evaluate, burn};
 
 }  // namespace GATEWISE_ISA
 }  // namespace gatewise

@@ -51,26 +51,16 @@ struct Packer {
 
   // [k][gate][N] of one panel, from weight gates·H×K.
   static void gate_panel(T* out, const T* weight, int64_t panel, int64_t hidden, int64_t depth) {
-    const int64_t units = std::min<int64_t>(N, hidden - panel * N);
-    for (int gate = 0; gate < gates; ++gate) {
-      const T* rows = weight + (gate * hidden + panel * N) * depth;
-      for (int64_t k = 0; k < depth; ++k) {
-        T* to = out + (k * gates + gate) * N;
-        for (int64_t u = 0; u < units; ++u) to[u] = rows[u * depth + k];
-        for (int64_t u = units; u < N; ++u) to[u] = 0;
-      }
-    }
+    if (panel * N + N > hidden) std::fill_n(out, depth * gates * N, T(0));
+    for_gate_elements(panel, hidden, depth,
+                      [&](int64_t packed, int64_t plain) { out[packed] = weight[plain]; });
   }
 
   // The reverse for one panel of a gradient.
   static void unpack_gate_panel(T* weight, const T* in, int64_t panel, int64_t hidden,
                                 int64_t depth) {
-    const int64_t units = std::min<int64_t>(N, hidden - panel * N);
-    for (int gate = 0; gate < gates; ++gate) {
-      T* rows = weight + (gate * hidden + panel * N) * depth;
-      for (int64_t u = 0; u < units; ++u)
-        for (int64_t k = 0; k < depth; ++k) rows[u * depth + k] = in[(k * gates + gate) * N + u];
-    }
+    for_gate_elements(panel, hidden, depth,
+                      [&](int64_t packed, int64_t plain) { weight[plain] = in[packed]; });
   }
 
   // [k = (panel, gate, unit)][v][N] of one chunk of the columns of weight gates·H×C.
@@ -104,6 +94,19 @@ struct Packer {
   }
 
  private:
+  // Calls f(index in the panel, index in the weight) for all its elements, in blocks along k that
+  // keep both sides of the transposition in the first-level cache.
+  template <typename F>
+  static void for_gate_elements(int64_t panel, int64_t hidden, int64_t depth, F&& f) {
+    constexpr int64_t block = 16;
+    const int64_t units = std::min<int64_t>(N, hidden - panel * N);
+    for (int64_t first = 0; first < depth; first += block)
+      for (int gate = 0; gate < gates; ++gate)
+        for (int64_t u = 0; u < units; ++u)
+          for (int64_t k = first; k < std::min(first + block, depth); ++k)
+            f((k * gates + gate) * N + u, (gate * hidden + panel * N + u) * depth + k);
+  }
+
   static T* chunk_row(T* out, const T* row, const Chunks& chunks, int64_t chunk) {
     for (int v = 0; v < chunks.vectors_in(chunk); ++v, out += N) {
       const int64_t column = (chunks.first_vector(chunk) + v) * N;

@@ -11,6 +11,7 @@
 #include "../gatewise.h"
 
 namespace gatewise {
+namespace GATEWISE_ISA {
 
 inline bool lengths_valid(const Layer& layer) {
   for (int64_t b = 0; layer.lengths && b < layer.batch; ++b)
@@ -59,4 +60,5 @@ class Schedule {
   std::vector<int64_t> order_, length_, first_row_;
 };
 
+}  // namespace GATEWISE_ISA
 }  // namespace gatewise

@@ -1,15 +1,17 @@
-// How threads share a layer: the barrier, even ranges, aligned buffers, and each thread's share.
+// How threads share a layer: the barrier, even ranges, buffers, and each thread's share.
 #pragma once
 #include <atomic>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <new>
 #include <thread>
+#include <utility>
 
 #include "schedule.h"
+#include "workspace.h"
 
 namespace gatewise {
+namespace GATEWISE_ISA {
 
 // A spinning barrier that yields after a while, so that more threads than cores still advance.
 class Barrier {
@@ -48,23 +50,24 @@ const T* as(const void* p) {
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Uninitialised aligned memory; throws std::bad_alloc.
+// Uninitialised memory for the length of a call, from the workspace; throws std::bad_alloc.
 template <typename T>
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(int64_t count) {
-    const std::size_t bytes = std::size_t(ceil_div(count * int64_t(sizeof(T)), 64) * 64);
-    data_.reset(static_cast<T*>(std::aligned_alloc(64, bytes ? bytes : 64)));
-    if (!data_) throw std::bad_alloc();
+  explicit Buffer(int64_t count) : block_(take_workspace(std::size_t(count) * sizeof(T))) {
+    if (!block_.data) throw std::bad_alloc();
   }
-  T* get() const { return data_.get(); }
+  Buffer(Buffer&& other) noexcept : block_(std::exchange(other.block_, {})) {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    std::swap(block_, other.block_);
+    return *this;
+  }
+  ~Buffer() { return_workspace(block_); }
+  T* get() const { return static_cast<T*>(block_.data); }
 
  private:
-  struct Free {
-    void operator()(T* p) const { std::free(p); }
-  };
-  std::unique_ptr<T[], Free> data_;
+  WorkspaceBlock block_;
 };
 
 // Either every thread runs rows of its own through whole steps (no barrier inside the loop), or
@@ -114,4 +117,5 @@ struct RowShare {
   }
 };
 
+}  // namespace GATEWISE_ISA
 }  // namespace gatewise

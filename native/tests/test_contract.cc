@@ -142,6 +142,16 @@ void test_bad_lengths(const Kernels& kernels) {
   }
 }
 
+void test_burn(const Kernels& kernels) {
+  const int64_t once = kernels.burn(Dtype::float32, 1000, {run_threads, 1});
+  check(once >= 2 * 1000 * 8 * kernels.lanes(Dtype::float32), "%s burns too little", kernels.isa);
+  check(kernels.burn(Dtype::float32, 1000, {run_threads, 3}) == 3 * once,
+        "%s: three threads do not burn three times as much", kernels.isa);
+  check(kernels.burn(Dtype::float64, 1000, {run_threads, 1}) * kernels.lanes(Dtype::float32) ==
+            once * kernels.lanes(Dtype::float64),
+        "%s: float64 burns what its lanes do not hold", kernels.isa);
+}
+
 }  // namespace
 
 int main() {
@@ -158,6 +168,7 @@ int main() {
     test_sabotage<float>(*kernels);
     test_sabotage<double>(*kernels);
     test_bad_lengths(*kernels);
+    test_burn(*kernels);
     check(gatewise::kernels_for(kernels->isa) == kernels, "%s does not find itself", kernels->isa);
   }
   for (const char* isa : {"", "nonsense", "AVX2"})

@@ -2,6 +2,8 @@
 
 import enum
 
+from torch import Tensor
+
 BAD_LENGTH: int
 
 class Dtype(enum.Enum):
@@ -20,6 +22,8 @@ class Kernels:
     def evaluate(
         self, dtype: Dtype, function: int, source: int, target: int, count: int, /
     ) -> None: ...
+    def burn(self, dtype: Dtype, iterations: int, threads: int, /) -> int: ...
 
+def workspace_tensor(bytes: int, /) -> Tensor: ...
 def kernels(isa: str, /) -> Kernels | None: ...
 def best_kernels() -> Kernels: ...

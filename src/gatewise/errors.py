@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+
 class GatewiseError(Exception):
     """Base of every error that gatewise raises on purpose.
 

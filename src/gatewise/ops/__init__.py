@@ -1,4 +1,4 @@
-"""The mathematics: the reference in plain torch, the native kernels as torch operators, dispatch."""
+"""The mathematics: the reference in plain torch, native kernels as torch operators, dispatch."""
 
 from gatewise.ops.dispatch import KernelChoice, LSTMLayerResult, explain_lstm, lstm_layer
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from gatewise.errors import InvalidStateError
-from gatewise.ops import native, reference
+from gatewise.ops import native, operators, reference
 
 Backend = Literal["auto", "native", "reference"]
 
@@ -83,9 +83,7 @@ def lstm_layer(
         raise InvalidStateError(
             "backend", "a call that the native kernel can run", obstacle, "Use backend='auto'."
         )
-    save = torch.is_grad_enabled() and any(t.requires_grad for t in inputs)
-    y, h_n, c_n, _, _ = torch.ops.gatewise.lstm(x, h0, c0, weights, lengths, reset, save)
-    return LSTMLayerResult(y, h_n, c_n, None)
+    return LSTMLayerResult(*operators.lstm(x, h0, c0, weights, lengths, reset), None)
 
 
 def explain_lstm(weights: Sequence[Tensor], *, backend: Backend = "auto") -> KernelChoice:
@@ -131,7 +129,7 @@ def _obstacle(tensors: Sequence[Tensor], *, trace: bool) -> str | None:
 def _transformed(tensors: Sequence[Tensor]) -> bool:
     if torch.compiler.is_compiling():
         return False
-    if torch._C._functorch.peek_interpreter_stack() is not None:  # noqa: SLF001
+    if torch._C._functorch.peek_interpreter_stack() is not None:  # noqa: SLF001 # pyright: ignore
         return True
     level = forward_ad._current_level  # noqa: SLF001 - there is no public query
     return level >= 0 and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors)

@@ -1,26 +1,22 @@
-"""The native LSTM as torch operators: ``torch.ops.gatewise.lstm`` and its backward.
+"""Calls of the native kernels: tensors in, addresses and sizes down, tensors out.
 
-Registered with a fake implementation and autograd, so that ``torch.compile``, ``torch.export`` and
-``opcheck`` work. The kernels get addresses and sizes; what they expect of them is in
-``native/gatewise.h``, and whoever calls the operators directly is held to it by `_operands`.
-Function transforms (``torch.func``, forward-mode AD) are not defined on them and raise;
-`gatewise.ops.dispatch` sends those to the reference.
+Neither autograd nor torch's operators, which `gatewise.ops.operators` adds. What the kernels expect
+is in ``native/gatewise.h``; tensors are held to it by `gatewise.ops._operands`.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.library import Library
 
 from gatewise import _native
-from gatewise.errors import InvalidStateError, InvalidValueError
-from gatewise.ops import reference
-from gatewise.ops._operands import Shape, check_gradients, check_layer, refuse_transform
+from gatewise.errors import InvalidValueError
+from gatewise.ops._operands import Shape, check_gradients, check_layer
 
 DTYPES = {torch.float32: _native.Dtype.float32, torch.float64: _native.Dtype.float64}
 """The dtypes with a kernel."""
@@ -48,17 +44,6 @@ def isa_name() -> str:
 
 _kernels = _native.best_kernels()
 _kernels = _load_kernels()
-
-_library = Library("gatewise", "DEF")
-_library.define(
-    "lstm(Tensor x, Tensor h0, Tensor c0, Tensor[] weights, Tensor? lengths=None, "
-    "Tensor? reset=None, bool save=False) -> (Tensor, Tensor, Tensor, Tensor, Tensor)"
-)
-_library.define(
-    "lstm_backward(Tensor grad_y, Tensor grad_h_n, Tensor grad_c_n, Tensor x, Tensor h0, "
-    "Tensor c0, Tensor[] weights, Tensor? lengths, Tensor? reset, Tensor y, Tensor gates, "
-    "Tensor cells, bool wants_x) -> (Tensor, Tensor, Tensor, Tensor[])"
-)
 
 
 class _Sizes(NamedTuple):
@@ -89,57 +74,41 @@ def _saved_shapes(sizes: _Sizes, *, save: bool) -> tuple[Shape, Shape]:
     return (sizes.D, rows, 4 * sizes.padded), (sizes.D, rows, sizes.padded)
 
 
-def _outputs(
-    x: Tensor, h0: Tensor, c0: Tensor, *, save: bool
+def new_outputs(
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    *,
+    save: bool,
+    empty: Callable[..., Tensor] = Tensor.new_empty,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return unfilled outputs; ``empty(x, shape)`` makes what only backward will see."""
     sizes = _sizes(x, h0, c0)
     gates, cells = _saved_shapes(sizes, save=save)
     return (
         x.new_empty((sizes.T, sizes.B, sizes.D * sizes.P)),
         x.new_empty((sizes.D, sizes.B, sizes.P)),
         x.new_empty((sizes.D, sizes.B, sizes.H)),
-        x.new_empty(gates),
-        x.new_empty(cells),
+        empty(x, gates),
+        empty(x, cells),
     )
 
 
-@torch.library.register_fake("gatewise::lstm", lib=_library)
-def _(
-    x: Tensor,
-    h0: Tensor,
-    c0: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None = None,
-    reset: Tensor | None = None,
-    save: bool = False,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    del weights, lengths, reset
-    return _outputs(x, h0, c0, save=save)
+def _from_workspace(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return an unfilled tensor that is large, lives until backward, and comes back every step.
+
+    Memory fresh from the system costs up to a tenth of a training step: see workspace.h.
+    """
+    count = math.prod(shape)
+    if count * x.element_size() < 1 << 20:
+        return x.new_empty(shape)
+    return _native.workspace_tensor(count * x.element_size()).view(x.dtype).view(shape)
 
 
-@torch.library.register_fake("gatewise::lstm_backward", lib=_library)
-def _(
-    grad_y: Tensor,
-    grad_h_n: Tensor,
-    grad_c_n: Tensor,
-    x: Tensor,
-    h0: Tensor,
-    c0: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    reset: Tensor | None,
-    y: Tensor,
-    gates: Tensor,
-    cells: Tensor,
-    wants_x: bool,
-) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    del grad_y, grad_h_n, grad_c_n, lengths, reset, y, gates, cells
-    return _gradients(x, h0, c0, weights, wants_x=wants_x)
-
-
-def _gradients(
+def new_gradients(
     x: Tensor, h0: Tensor, c0: Tensor, weights: Sequence[Tensor], *, wants_x: bool
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """Return unfilled gradients of x (empty unless ``wants_x``), h0, c0 and the weights."""
     return (
         x.new_empty(x.shape if wants_x else (0,)),
         x.new_empty(h0.shape),
@@ -148,7 +117,7 @@ def _gradients(
     )
 
 
-def _forward(
+def forward(
     x: Tensor,
     h0: Tensor,
     c0: Tensor,
@@ -157,8 +126,30 @@ def _forward(
     reset: Tensor | None = None,
     save: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Run a layer in all its directions.
+
+    Args:
+        x: T×B×I, any strides.
+        h0: D×B×P.
+        c0: D×B×H.
+        weights: As in `gatewise.ops.reference.lstm_layer`.
+        lengths: int64 [B], or None.
+        reset: bool T×B, or None.
+        save: Whether to keep what `backward` needs.
+
+    Returns:
+        y T×B×(D·P), h_n, c_n, then activations and cell states in the kernels' own layout, empty
+        unless ``save``.
+
+    Raises:
+        InvalidStateError: A tensor does not fit.
+        InvalidValueError: A length is outside 1 to T.
+    """
+    check_layer(x, h0, c0, weights, lengths, reset, tuple(DTYPES))
     call = _Call(x, h0, c0, weights, lengths, reset)
-    outputs = y, h_n, c_n, gates, cells = _outputs(call.x, h0, c0, save=save)
+    outputs = y, h_n, c_n, gates, cells = new_outputs(
+        call.x, h0, c0, save=save, empty=_from_workspace
+    )
     threads = torch.get_num_threads()
     y_step, y_row, _ = y.stride()
     for d, layer in enumerate(call.layers):
@@ -178,7 +169,7 @@ def _forward(
     return outputs
 
 
-def _backward(
+def backward(
     grad_y: Tensor,
     grad_h_n: Tensor,
     grad_c_n: Tensor,
@@ -193,6 +184,27 @@ def _backward(
     cells: Tensor,
     wants_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """Return the gradients of x, h0, c0 and the weights.
+
+    Args:
+        grad_y: T×B×(D·P).
+        grad_h_n: D×B×P.
+        grad_c_n: D×B×H.
+        x: As `forward` took it, and so the following up to ``reset``.
+        h0: D×B×P.
+        c0: D×B×H.
+        weights: Of all directions.
+        lengths: int64 [B], or None.
+        reset: bool T×B, or None.
+        y: As `forward` returned it, and so the following two.
+        gates: Activations.
+        cells: Cell states.
+        wants_x: Whether to compute the gradient of x; it is empty otherwise.
+
+    Raises:
+        InvalidStateError: A tensor does not fit.
+    """
+    check_layer(x, h0, c0, weights, lengths, reset, tuple(DTYPES))
     call = _Call(x, h0, c0, weights, lengths, reset)
     sizes = call.sizes
     check_gradients(
@@ -208,7 +220,7 @@ def _backward(
         grad_c_n.contiguous(),
         _rows_contiguous(y),
     )
-    grad_x, grad_h0, grad_c0, grad_weights = _gradients(x, h0, c0, weights, wants_x=wants_x)
+    grad_x, grad_h0, grad_c0, grad_weights = new_gradients(x, h0, c0, weights, wants_x=wants_x)
     per_direction = len(weights) // sizes.D
     biased = per_direction >= 4
     parts = []
@@ -246,13 +258,6 @@ def _backward(
     return grad_x, grad_h0, grad_c0, grad_weights
 
 
-_library.impl("lstm", _forward, "CPU")
-_library.impl("lstm_backward", _backward, "CPU")
-for _name in ("lstm", "lstm_backward"):
-    # Where torch.func would otherwise put its fallback, which takes tangents for zeros.
-    _library.impl(_name, refuse_transform, "FuncTorchDynamicLayerFrontMode")
-
-
 class _Call:
     """The checked arguments of one call as the kernels take them, kept alive while they run."""
 
@@ -265,7 +270,6 @@ class _Call:
         lengths: Tensor | None,
         reset: Tensor | None,
     ) -> None:
-        check_layer(x, h0, c0, weights, lengths, reset, tuple(DTYPES))
         self.x = x = _rows_contiguous(x)
         self.h0, self.c0 = h0, c0 = h0.contiguous(), c0.contiguous()
         self.weights = weights = [weight.contiguous() for weight in weights]
@@ -315,80 +319,3 @@ def _rows_contiguous(x: Tensor) -> Tensor:
 def _address(x: Tensor, offset: int) -> int:
     """Address of the element at ``offset`` elements."""
     return x.data_ptr() + offset * x.element_size()
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, h0, c0, weights, lengths, reset, _ = inputs
-    y, _, _, gates, cells = output
-    ctx.mark_non_differentiable(gates, cells)
-    ctx.set_materialize_grads(False)
-    ctx.count = len(weights)
-    ctx.save_for_backward(x, h0, c0, *weights, lengths, reset, y, gates, cells)
-
-
-def _autograd(
-    ctx: Any, grad_y: Tensor | None, grad_h_n: Tensor | None, grad_c_n: Tensor | None, *_: None
-) -> tuple[Any, ...]:
-    x, h0, c0, *rest = ctx.saved_tensors
-    weights, (lengths, reset, y, gates, cells) = rest[: ctx.count], rest[ctx.count :]
-    if grad_y is None:
-        grad_y = torch.zeros_like(y)
-    if grad_h_n is None:
-        grad_h_n = torch.zeros_like(h0)
-    if grad_c_n is None:
-        grad_c_n = torch.zeros_like(c0)
-    if torch.is_grad_enabled():
-        gradients = _differentiable_backward(
-            (grad_y, grad_h_n, grad_c_n), x, h0, c0, weights, lengths, reset
-        )
-    elif gates.numel() == 0:
-        raise InvalidStateError(
-            "gatewise::lstm", "save=True for a backward", "save=False", "Pass save=True."
-        )
-    else:
-        gradients = torch.ops.gatewise.lstm_backward(
-            grad_y,
-            grad_h_n,
-            grad_c_n,
-            x,
-            h0,
-            c0,
-            weights,
-            lengths,
-            reset,
-            y,
-            gates,
-            cells,
-            ctx.needs_input_grad[0],
-        )
-    grad_x, grad_h0, grad_c0, grad_weights = gradients
-    if not ctx.needs_input_grad[0]:
-        grad_x = None
-    return grad_x, grad_h0, grad_c0, grad_weights, None, None, None
-
-
-def _differentiable_backward(
-    grads: tuple[Tensor, Tensor, Tensor],
-    x: Tensor,
-    h0: Tensor,
-    c0: Tensor,
-    weights: list[Tensor],
-    lengths: Tensor | None,
-    reset: Tensor | None,
-) -> tuple[Tensor | None, Tensor | None, Tensor | None, list[Tensor | None]]:
-    """Backward of a graph that is to be differentiated again: through the reference."""
-    inputs = [x, h0, c0, *weights]
-    outputs = reference.lstm_layer(x, h0, c0, weights, lengths=lengths, reset=reset)[:3]
-    wanted = [t for t in inputs if t.requires_grad]
-    found = iter(
-        torch.autograd.grad(
-            outputs, wanted, grads, create_graph=True, allow_unused=True, materialize_grads=True
-        )
-    )
-    gradients = [next(found) if t.requires_grad else None for t in inputs]
-    return gradients[0], gradients[1], gradients[2], gradients[3:]
-
-
-torch.library.register_autograd(
-    "gatewise::lstm", _autograd, setup_context=_setup_context, lib=_library
-)
