@@ -1,5 +1,6 @@
 // Forward through time: the input product of a block of steps, then step by step the recurrent
-// product with the cell on the tile that is still in registers.
+// product with the cell on the tile that is still in registers. Where both weights fit the cache the
+// two products share a tile, and the input product is never stored.
 //
 // Rows are addressed by pointers, one per running row: the previous h of a row is its initial state,
 // a row of y, or, after a cut, the zero row. That is all that lengths, resets and direction cost.
@@ -72,15 +73,17 @@ class Forward {
     if (failed_) return;
 
     start_cells(*scratch, rows, panels);
+    const bool fused = shares_tile(rows.count);
     for (int64_t s = 0; s < layer_.steps; s += steps_in_block) {
       const int64_t last = std::min(s + steps_in_block, layer_.steps);
-      project_input(*scratch, rows, panels, s, last);
+      const int64_t count = point_block(*scratch, rows, s, last);
+      if (!fused) project_input(*scratch, panels, count);
       int64_t block_row = 0;
       for (int64_t step = s; step < last; ++step) {
         const int64_t running = rows.running(schedule_.running(step));
         if (running == 0) break;
         point_rows(*scratch, rows, step, running, block_row);
-        advance(*scratch, panels, running);
+        advance(*scratch, panels, running, fused ? scratch->x.data() + block_row : nullptr);
         if (by_units) barrier_.wait(team);
         if (layer_.weight_hr) {
           project_state(*scratch, rows, step, running,
@@ -130,8 +133,15 @@ class Forward {
     }
   }
 
-  void project_input(Scratch& scratch, const RowShare& rows, Range panels, int64_t first,
-                     int64_t last) {
+  // Worth it while both packed weights stay in the second-level cache, and with rows enough to use
+  // each vector of the weights several times.
+  bool shares_tile(int64_t rows) const {
+    const int64_t weights = (layer_.input + layer_.projected) * padded_ * gates * int64_t(sizeof(T));
+    return rows >= 2 * tile_rows && weights <= cached_bytes;
+  }
+
+  // Points to the inputs and gates of a block of steps; returns how many rows that are.
+  int64_t point_block(Scratch& scratch, const RowShare& rows, int64_t first, int64_t last) {
     int64_t count = 0;
     for (int64_t s = first; s < last; ++s) {
       const int64_t running = rows.running(schedule_.running(s));
@@ -145,21 +155,31 @@ class Forward {
             row * gates * padded_;
       }
     }
+    return count;
+  }
+
+  void project_input(Scratch& scratch, Range panels, int64_t count) {
     for (int64_t p = panels.first; p < panels.last; ++p) {
-      const T* panel = weight_ih_.get() + p * layer_.input * gates * N;
       for_row_tiles(count, [&](auto R, int64_t row) {
         Tile<T, R, gates> tile;
-        RowPointers<T, R> x;
-        for (int r = 0; r < R; ++r) {
-          x.row[r] = scratch.x[row + r];
-          for (int v = 0; v < gates; ++v) tile.v[r][v] = load(bias_.get() + (p * gates + v) * N);
-        }
-        multiply(tile, x, layer_.input, panel);
+        input_product(tile, &scratch.x[row], p);
         for (int r = 0; r < R; ++r)
           for (int v = 0; v < gates; ++v)
             store(scratch.block_z[row + r] + (p * gates + v) * N, tile.v[r][v]);
       });
     }
+  }
+
+  // tile = bias + x·W_ihᵀ
+  template <int R>
+  GATEWISE_INLINE void input_product(Tile<T, R, gates>& tile, const T* const* rows,
+                                     int64_t p) const {
+    RowPointers<T, R> x;
+    for (int r = 0; r < R; ++r) {
+      x.row[r] = rows[r];
+      for (int v = 0; v < gates; ++v) tile.v[r][v] = load(bias_.get() + (p * gates + v) * N);
+    }
+    multiply(tile, x, layer_.input, weight_ih_.get() + p * layer_.input * gates * N);
   }
 
   void point_rows(Scratch& scratch, const RowShare& rows, int64_t s, int64_t running,
@@ -185,8 +205,9 @@ class Forward {
     }
   }
 
-  // One step: z += h_before·W_hhᵀ, then the cell.
-  void advance(Scratch& scratch, Range panels, int64_t running) {
+  // One step: z += h_before·W_hhᵀ, then the cell. z is the stored input product, or starts from the
+  // rows of x if they are given.
+  void advance(Scratch& scratch, Range panels, int64_t running, const T* const* x) {
     const bool save = out_.saved_gates != nullptr;
     for (int64_t p = panels.first; p < panels.last; ++p) {
       const T* panel = weight_hh_.get() + p * layer_.projected * gates * N;
@@ -194,11 +215,13 @@ class Forward {
       for_row_tiles(running, [&](auto R, int64_t row) {
         Tile<T, R, gates> tile;
         RowPointers<T, R> h;
-        for (int r = 0; r < R; ++r) {
-          h.row[r] = scratch.h_before[row + r];
-          for (int v = 0; v < gates; ++v)
-            tile.v[r][v] = load(scratch.z[row + r] + (p * gates + v) * N);
-        }
+        for (int r = 0; r < R; ++r) h.row[r] = scratch.h_before[row + r];
+        if (x)
+          input_product(tile, x + row, p);
+        else
+          for (int r = 0; r < R; ++r)
+            for (int v = 0; v < gates; ++v)
+              tile.v[r][v] = load(scratch.z[row + r] + (p * gates + v) * N);
         multiply(tile, h, layer_.projected, panel);
         for (int r = 0; r < R; ++r) {
           Vec<T> c = load(scratch.c_before[row + r] + p * N);
@@ -268,6 +291,7 @@ class Forward {
 
   // Rows of a block: enough to reuse a weight panel, few enough to stay in the cache.
   static constexpr int64_t block_rows = 192;
+  static constexpr int64_t cached_bytes = 640 << 10;
 
   const Layer& layer_;
   const LayerOutput& out_;
