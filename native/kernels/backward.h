@@ -49,8 +49,9 @@ class Backward {
   void work(int thread, int team) {
     const Share share(layer_, thread, team, panels_, units_, state_, inputs_);
     const int64_t rows = share.rows.count;
-    const int64_t block =
-        std::min(layer_.steps, std::max<int64_t>(1, block_rows / std::max<int64_t>(1, rows)));
+    const int64_t blocks =
+        std::clamp<int64_t>((layer_.steps * rows + block_rows / 2) / block_rows, 1, layer_.steps);
+    const int64_t block = ceil_div(layer_.steps, blocks);
     std::unique_ptr<Pointers> at;
     try {
       at = std::make_unique<Pointers>(rows, block * rows);
@@ -65,8 +66,9 @@ class Backward {
     Arrays& arrays = arrays_[share.by_units() ? 0 : thread];
     start(share, arrays);
     wait(share);
+    bool first = true;
     for (int64_t last = layer_.steps; last > 0; last -= std::min(block, last))
-      run_block(share, arrays, *at, std::max<int64_t>(0, last - block), last);
+      first &= !run_block(share, arrays, *at, std::max<int64_t>(0, last - block), last, first);
     finish_state(share, arrays, *at);
     barrier_.wait(team);
     collect(thread, team, share.by_units() ? 1 : team);
@@ -90,15 +92,16 @@ class Backward {
       });
   }
 
-  // Sums start at zero, the gradient of the cell state at grad_c_n, and x has none beyond lengths.
+  // The bias sums start at zero, the gradient of the cell state at grad_c_n, and x has none beyond lengths.
   void start(const Share& share, Arrays& arrays) {
+    const bool idle = share.rows.count == 0;  // adds nothing, so its sums must be zero
     for (int64_t p = share.panels.first; p < share.panels.last; ++p) {
-      arrays.ih.clear(p);
-      arrays.hh.clear(p);
+      if (idle) arrays.ih.clear(p);
+      if (idle) arrays.hh.clear(p);
       std::fill_n(arrays.bias(p), width, T(0));
       std::fill_n(arrays.dz(p, arrays.zero_row()), width, T(0));
     }
-    if (layer_.weight_hr)
+    if (layer_.weight_hr && idle)
       for (int64_t g = share.groups.first; g < share.groups.last; ++g) arrays.hr.clear(g);
     for (int64_t j = 0; j < share.rows.count; ++j) {
       const int64_t slot = share.rows.slot(j), b = schedule_.batch_row(slot);
@@ -111,11 +114,13 @@ class Backward {
     }
   }
 
-  void run_block(const Share& share, Arrays& arrays, Pointers& at, int64_t first, int64_t last) {
+  // Runs positions first to last-1 and returns whether any row runs there.
+  bool run_block(const Share& share, Arrays& arrays, Pointers& at, int64_t first, int64_t last,
+                 bool first_sum) {
     const auto running = [&](int64_t s) { return share.rows.running(schedule_.running(s)); };
     int64_t count = 0;
     for (int64_t s = first; s < last; ++s) count += running(s);
-    if (count == 0) return;
+    if (count == 0) return false;
     int64_t row = count, behind = arrays.carried_row();
     for (int64_t s = last - 1; s >= first; --s) {
       row -= running(s);
@@ -126,13 +131,14 @@ class Backward {
       wait(share);
       behind = row;
     }
-    accumulate_weights(share, arrays, at, count);
+    accumulate_weights(share, arrays, at, count, first_sum);
     if (grad_.grad_x) input_gradient(share, arrays, at, count);
     wait(share);  // all have read what the next block overwrites
     for (int64_t p = share.panels.first; p < share.panels.last; ++p)
       std::copy_n(arrays.dz(p, behind), running(first) * width,
                   arrays.dz(p, arrays.carried_row()));
     wait(share);
+    return true;
   }
 
   void point_rows(const Share& share, Arrays& arrays, Pointers& at, int64_t s, int64_t running,
@@ -224,11 +230,12 @@ class Backward {
                   T(0));
   }
 
-  void accumulate_weights(const Share& share, Arrays& arrays, Pointers& at, int64_t count) {
+  void accumulate_weights(const Share& share, Arrays& arrays, Pointers& at, int64_t count,
+                          bool first) {
     for (int64_t p = share.panels.first; p < share.panels.last; ++p) {
       const T* dz = arrays.dz(p, 0);
-      arrays.ih.add(p, at.x.data(), count, dz);
-      arrays.hh.add(p, at.h_before.data(), count, dz);
+      arrays.ih.add(p, at.x.data(), count, dz, first);
+      arrays.hh.add(p, at.h_before.data(), count, dz, first);
       Tile<T, 1, gates> sum;
       for (int v = 0; v < gates; ++v) sum.v[0][v] = load(arrays.bias(p) + v * N);
       for (int64_t m = 0; m < count; ++m, dz += width)
@@ -237,7 +244,7 @@ class Backward {
     }
     if (layer_.weight_hr)
       for (int64_t g = share.groups.first; g < share.groups.last; ++g)
-        arrays.hr.add(g, at.dh.data(), count, arrays.h(g * gates, 0));
+        arrays.hr.add(g, at.dh.data(), count, arrays.h(g * gates, 0), first);
   }
 
   void input_gradient(const Share& share, Arrays& arrays, Pointers& at, int64_t count) {
@@ -371,7 +378,7 @@ class Backward {
 
   // Rows of a block: the longer, the rarer are the weight gradients read and written; the shorter,
   // the better dz stays in the cache.
-  static constexpr int64_t block_rows = 384;
+  static constexpr int64_t block_rows = 384;  // about: the blocks of a sequence are even
   static constexpr int64_t cached_bytes = 192 << 10;
 
   const Layer& layer_;

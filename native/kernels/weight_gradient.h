@@ -22,14 +22,16 @@ class WeightGradient {
 
   void clear(int64_t p) { std::fill_n(panel(p), depth_ * width, T(0)); }
 
-  // panel p += rowsᵀ·dz for `count` rows; dz is that panel's [row][gate][N].
-  void add(int64_t p, const T* const* rows, int64_t count, const T* dz) {
+  // panel p += rowsᵀ·dz for `count` rows, or = if it is the first sum; dz is that panel's
+  // [row][gate][N].
+  void add(int64_t p, const T* const* rows, int64_t count, const T* dz, bool first) {
     constexpr int N = Simd<T>::lanes;
     for_row_tiles(depth_, [&](auto R, int64_t k) {
       Tile<T, R, tile_vectors> tile;
       T* at = panel(p) + k * width;
       for (int r = 0; r < R; ++r)
-        for (int v = 0; v < tile_vectors; ++v) tile.v[r][v] = load(at + (r * tile_vectors + v) * N);
+        for (int v = 0; v < tile_vectors; ++v)
+          tile.v[r][v] = first ? Vec<T>{} : load(at + (r * tile_vectors + v) * N);
       multiply_outer(tile, rows, k, count, dz);
       for (int r = 0; r < R; ++r)
         for (int v = 0; v < tile_vectors; ++v) store(at + (r * tile_vectors + v) * N, tile.v[r][v]);
