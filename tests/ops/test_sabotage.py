@@ -44,7 +44,7 @@ def test_a_wrong_one_is_rejected(wrong, dtype, exact, yardstick, moved_yardstick
         assert_as_accurate(candidate, exact, yardstick)
     # At the tolerance of the random cases, too.
     with pytest.raises(AssertionError, match="relative error"):
-        assert_as_accurate(candidate, exact, *moved_yardsticks, factor=10.0)
+        assert_as_accurate(candidate, exact, *moved_yardsticks, factor=20.0)
 
 
 def test_every_wrong_one_computes_something_of_the_right_shape(exact):
