@@ -1,37 +1,16 @@
-// How threads share a layer: the barrier, even ranges, buffers, and each thread's share.
+// How threads share a layer: even ranges, buffers, and each thread's share.
 #pragma once
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <new>
-#include <thread>
 #include <utility>
 
+#include "barrier.h"
 #include "schedule.h"
 #include "workspace.h"
 
 namespace gatewise {
 namespace GATEWISE_ISA {
-
-// A spinning barrier that yields after a while, so that more threads than cores still advance.
-class Barrier {
- public:
-  void wait(int team) {
-    if (team == 1) return;
-    const int64_t turn = turn_.load(std::memory_order_relaxed);
-    if (waiting_.fetch_add(1, std::memory_order_acq_rel) + 1 == team) {
-      waiting_.store(0, std::memory_order_relaxed);
-      turn_.store(turn + 1, std::memory_order_release);
-      return;
-    }
-    for (int spins = 0; turn_.load(std::memory_order_acquire) == turn; ++spins)
-      if (spins > 4096) std::this_thread::yield();
-  }
-
- private:
-  alignas(64) std::atomic<int> waiting_{0};
-  alignas(64) std::atomic<int64_t> turn_{0};
-};
 
 struct Range {
   int64_t first, last;

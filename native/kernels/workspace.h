@@ -9,7 +9,11 @@
 
 namespace gatewise {
 
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t workspace_limit = 0;  // kept blocks would hide overruns
+#else
 constexpr std::size_t workspace_limit = std::size_t(256) << 20;
+#endif
 
 struct WorkspaceBlock {
   void* data = nullptr;
