@@ -179,15 +179,15 @@ def table(outcomes: Iterable[Outcome], seeds: int, seconds: float) -> str:
             f" {mean(outcome.mae):.3f} | {published[0]:.3f} | {published[1]:.3f} |"
             f" {outcome.naive[0]:.3f} | {outcome.naive[1]:.3f} | {outcome.minutes:.1f} |"
         )
-    settings = ", ".join(f"{name} = {value}" for name, value in SETTINGS.items())
-    lines += [
-        "",
-        machine(seconds),
-        "",
-        f"Settings, chosen on the validation months: {settings}.",
-        "",
-    ]
-    return "\n".join(lines)
+    lines += ["", machine(seconds), "", "Settings, chosen on the validation months:", ""]
+    lines.append(f"- at every horizon: {listed(SETTINGS)}")
+    lines += [f"- but at {horizon}: {listed(own)}" for horizon, own in BY_HORIZON.items()]
+    return "\n".join([*lines, ""])
+
+
+def listed(settings: Mapping[str, Any]) -> str:
+    """Settings in one line."""
+    return ", ".join(f"{name} = {value}" for name, value in settings.items()) or "none"
 
 
 def machine(seconds: float) -> str:
