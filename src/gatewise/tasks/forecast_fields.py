@@ -126,7 +126,7 @@ class ForecastFields:
     )
     nodes: int = _hardware(1, help="Machines, started by torchrun", ge=1)
     accelerator: Literal["cpu", "cuda", "mps", "auto"] = _hardware("cpu", help="Where to train")
-    precision: Literal["32-true", "64-true", "bf16-mixed", "bf16-true", "16-mixed"] = _hardware(
+    precision: Literal["32-true", "64-true", "bf16-mixed", "bf16-true"] = _hardware(
         "32-true", help="Arithmetic of the training"
     )
 
