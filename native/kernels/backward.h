@@ -30,7 +30,8 @@ class Backward {
         weight_hh_(state_.vectors * N * panels_ * width),
         weight_ih_(grad.grad_x ? inputs_.vectors * N * panels_ * width : 0),
         weight_hr_(layer.weight_hr ? units_.vectors * N * layer.projected : 0),
-        zeros_(std::max(layer.projected, panels_ * N)), arrays_(threads_) {
+        zeros_(std::max(layer.projected, panels_ * N)), arrays_(threads_),
+        barrier_(threads_) {
     std::fill_n(zeros_.get(), std::max(layer.projected, panels_ * N), T(0));
   }
 
@@ -54,13 +55,13 @@ class Backward {
     const int64_t block = ceil_div(layer_.steps, blocks);
     std::unique_ptr<Pointers> at;
     try {
-      at = std::make_unique<Pointers>(rows, block * rows);
+      at = std::make_unique<Pointers>(layer_, rows, block * rows);
       if (!share.by_units() || thread == 0) arrays_[thread] = Arrays(layer_, rows, block);
     } catch (const std::bad_alloc&) {
       failed_ = true;
     }
     pack(thread, team);
-    barrier_.wait(team);  // the weights are packed, and every thread knows of a failure
+    barrier_.wait(thread, team);  // the weights are packed, and every thread knows of a failure
     if (failed_) return;
 
     Arrays& arrays = arrays_[share.by_units() ? 0 : thread];
@@ -70,7 +71,7 @@ class Backward {
     for (int64_t last = layer_.steps; last > 0; last -= std::min(block, last))
       first &= !run_block(share, arrays, *at, std::max<int64_t>(0, last - block), last, first);
     finish_state(share, arrays, *at);
-    barrier_.wait(team);
+    barrier_.wait(thread, team);
     collect(thread, team, share.by_units() ? 1 : team);
   }
 
@@ -232,6 +233,8 @@ class Backward {
 
   void accumulate_weights(const Share& share, Arrays& arrays, Pointers& at, int64_t count,
                           bool first) {
+    at.spread_x.spread(at.x, count);
+    at.spread_h.spread(at.h_before, count);
     for (int64_t p = share.panels.first; p < share.panels.last; ++p) {
       const T* dz = arrays.dz(p, 0);
       arrays.ih.add(p, at.x.data(), count, dz, first);
@@ -337,6 +340,9 @@ class Backward {
         for (int r = 0; r < R; ++r) a.row[r] = arrays.dz(panels.first, rows[row + r]);
         const T* b = weights + panels.first * panel_size;
         for (int64_t p = panels.first; p < panels.last; ++p, b += panel_size) {
+          // The next panel's rows: other threads have written them, or they lie far apart.
+          for (int r = 0; r < R && p + 1 < panels.last; ++r)
+            prefetch<gates, false>(a.row[r] + arrays.dz_rows * width);
           multiply(tile, a, width, b);
           for (int r = 0; r < R; ++r) a.row[r] += arrays.dz_rows * width;
         }
@@ -360,7 +366,7 @@ class Backward {
   }
 
   void wait(const Share& share) {
-    if (share.by_units()) barrier_.wait(share.team);
+    if (share.by_units()) barrier_.wait(share.thread, share.team);
   }
 
   T* hh_panel(int64_t c) const {

@@ -81,6 +81,31 @@ struct GradientShare {
   }
 };
 
+// Rows that a power of two lies between fall on a few sets of the cache and push each other out while
+// the weight gradients walk down their columns (H = 512, 1024: 3 % of backward). Their copies stand
+// one line further apart.
+template <typename T>
+class SpreadRows {
+ public:
+  SpreadRows(int64_t rows, int64_t depth)
+      : depth_(depth), stride_(depth + 64 / int64_t(sizeof(T))), copies_(rows * stride_) {}
+
+  // Points `rows` to copies if they need it.
+  void spread(std::vector<const T*>& rows, int64_t count) {
+    const std::ptrdiff_t apart = count > 1 ? as<char>(rows[1]) - as<char>(rows[0]) : 1;
+    if (apart % 2048 != 0) return;
+    for (int64_t m = 0; m < count; ++m) {
+      T* copy = copies_.get() + m * stride_;
+      std::copy_n(rows[m], depth_, copy);
+      rows[m] = copy;
+    }
+  }
+
+ private:
+  int64_t depth_, stride_;
+  Buffer<T> copies_;
+};
+
 // Pointers to the rows of one step, and of the whole block for the products over it.
 template <typename T>
 struct StepPointers {
@@ -90,11 +115,13 @@ struct StepPointers {
   std::vector<const T*> x, h_before, dh;  // of the block
   std::vector<T*> dx;
   Buffer<T> partial;  // tiles between the parts of a long sum
+  SpreadRows<T> spread_x, spread_h;
 
-  StepPointers(int64_t rows, int64_t block_rows)
+  StepPointers(const Layer& layer, int64_t rows, int64_t block_rows)
       : behind(rows), each(block_rows), z(rows), c(rows), c_before(rows), dy(rows), dh_n(rows),
         x(block_rows), h_before(block_rows), dh(block_rows), dx(block_rows),
-        partial(block_rows * tile_vectors * Simd<T>::lanes) {
+        partial(block_rows * tile_vectors * Simd<T>::lanes), spread_x(block_rows, layer.input),
+        spread_h(block_rows, layer.projected) {
     std::iota(each.begin(), each.end(), 0);
   }
 };

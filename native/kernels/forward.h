@@ -22,21 +22,22 @@ class Forward {
   static constexpr int N = Simd<T>::lanes;
 
  public:
-  Forward(const Layer& layer, const LayerOutput& out)
+  Forward(const Layer& layer, const LayerOutput& out, int threads)
       : layer_(layer), out_(out), schedule_(layer), panels_(ceil_div(layer.hidden, N)),
         padded_(panels_ * N), projection_(layer.projected, N, tile_vectors),
         weight_ih_(panels_ * layer.input * gates * N),
         weight_hh_(panels_ * layer.projected * gates * N), bias_(panels_ * gates * N),
         weight_hr_(layer.weight_hr ? projection_.vectors * N * layer.hidden : 0),
         unprojected_(layer.weight_hr ? layer.batch * padded_ : 0),
-        zeros_(std::max(layer.projected, padded_)) {
+        zeros_(std::max(layer.projected, padded_)),
+        threads_(worthwhile_threads(layer, threads)), barrier_(threads_) {
     std::fill_n(zeros_.get(), std::max(layer.projected, padded_), T(0));
   }
 
-  Status run(const Threads& threads) {
-    threads.run([](void* self, int thread, int team) {
+  Status run(ParallelRun parallel) {
+    parallel([](void* self, int thread, int team) {
       static_cast<Forward*>(self)->work(thread, team);
-    }, this, worthwhile_threads(layer_, threads.count));
+    }, this, threads_);
     return failed_ ? Status::no_memory : Status::ok;
   }
 
@@ -69,7 +70,7 @@ class Forward {
     } catch (const std::bad_alloc&) {
       failed_ = true;
     }
-    barrier_.wait(team);  // the weights are packed, and every thread knows of a failure
+    barrier_.wait(thread, team);  // the weights are packed, and every thread knows of a failure
     if (failed_) return;
 
     start_cells(*scratch, rows, panels);
@@ -84,11 +85,11 @@ class Forward {
         if (running == 0) break;
         point_rows(*scratch, rows, step, running, block_row);
         advance(*scratch, panels, running, fused ? scratch->x.data() + block_row : nullptr);
-        if (by_units) barrier_.wait(team);
+        if (by_units) barrier_.wait(thread, team);
         if (layer_.weight_hr) {
           project_state(*scratch, rows, step, running,
                         even_range(projection_.count, part, parts));
-          if (by_units) barrier_.wait(team);
+          if (by_units) barrier_.wait(thread, team);
         }
         const Range outputs = layer_.weight_hr ? even_range(layer_.projected, part, parts)
                                                : Range{panels.first * N, panels.last * N};
@@ -97,6 +98,7 @@ class Forward {
       }
     }
     zero_tail(rows, part, parts);
+    stream_fence();
   }
 
   void pack(int thread, int team) {
@@ -162,6 +164,7 @@ class Forward {
     for (int64_t p = panels.first; p < panels.last; ++p) {
       for_row_tiles(count, [&](auto R, int64_t row) {
         Tile<T, R, gates> tile;
+        for (int r = 0; r < R; ++r) prefetch<gates, true>(scratch.block_z[row + r] + p * gates * N);
         input_product(tile, &scratch.x[row], p);
         for (int r = 0; r < R; ++r)
           for (int v = 0; v < gates; ++v)
@@ -209,6 +212,8 @@ class Forward {
   // rows of x if they are given.
   void advance(Scratch& scratch, Range panels, int64_t running, const T* const* x) {
     const bool save = out_.saved_gates != nullptr;
+    // Past the caches unless the input product has brought the line there.
+    const bool streams = x && save && std::uintptr_t(out_.saved_gates) % sizeof(Vec<T>) == 0;
     for (int64_t p = panels.first; p < panels.last; ++p) {
       const T* panel = weight_hh_.get() + p * layer_.projected * gates * N;
       const int64_t units = layer_.weight_hr ? N : layer_.hidden - p * N;
@@ -228,9 +233,10 @@ class Forward {
           const Vec<T> h_new = Cell::forward(tile.v[r], c);
           store(scratch.c[row + r] + p * N, c);
           store_part(scratch.h[row + r] + p * N, h_new, units);
-          if (save)
-            for (int v = 0; v < gates; ++v)
-              store(scratch.z[row + r] + (p * gates + v) * N, tile.v[r][v]);
+          for (int v = 0; save && v < gates; ++v) {
+            T* z = scratch.z[row + r] + (p * gates + v) * N;
+            streams ? stream(z, tile.v[r][v]) : store(z, tile.v[r][v]);
+          }
         }
       });
     }
@@ -299,6 +305,7 @@ class Forward {
   const int64_t panels_, padded_;
   const Chunks projection_;
   const Buffer<T> weight_ih_, weight_hh_, bias_, weight_hr_, unprojected_, zeros_;
+  const int threads_;
   Barrier barrier_;
   std::atomic<bool> failed_{false};
 };

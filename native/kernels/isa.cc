@@ -25,7 +25,7 @@ Status lstm_forward(Dtype dtype, const Layer& layer, const LayerOutput& out,
                     const Threads& threads) try {
   if (!lengths_valid(layer)) return Status::bad_length;
   return with_type(dtype, [&](auto t) {
-    return Forward<decltype(t), LstmCell>(layer, out).run(threads);
+    return Forward<decltype(t), LstmCell>(layer, out, threads.count).run(threads.run);
   });
 } catch (const std::bad_alloc&) {
   return Status::no_memory;

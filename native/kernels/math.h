@@ -5,8 +5,8 @@
 // digits). Relative error of the polynomial: 7.8e-9 (float), 1.3e-17 (double); of the functions,
 // measured over their whole range by tests/ops/test_native_math.py: below 4 ulp.
 //
-// Infinite arguments saturate and NaN goes through: comparisons with NaN are false, so a clamp
-// leaves it alone, and the polynomial carries it on.
+// Infinite arguments saturate and NaN goes through: a clamp leaves it alone, and the polynomial
+// carries it on.
 #pragma once
 #include "simd.h"
 
@@ -67,17 +67,10 @@ GATEWISE_INLINE ScaledExp<T> scaled_exp(Vec<T> x) {
   return {(Vec<T>)scale, q * (r * r) + r};
 }
 
-template <typename T>
-GATEWISE_INLINE Vec<T> clamp(Vec<T> x, T limit) {
-  const Vec<T> high = broadcast<T>(limit), low = broadcast<T>(-limit);
-  x = x > high ? high : x;
-  return x < low ? low : x;
-}
-
 // 1 / (1 + e^-x)
 template <typename T>
 GATEWISE_INLINE Vec<T> sigmoid(Vec<T> x) {
-  const ScaledExp<T> e = scaled_exp<T>(clamp<T>(-x, ExpTable<T>::limit));
+  const ScaledExp<T> e = scaled_exp<T>(-clamp<T>(x, ExpTable<T>::limit));
   return T(1) / (e.scale * e.fraction + (e.scale + T(1)));
 }
 

@@ -49,18 +49,33 @@ template <typename T>
 struct Packer {
   static constexpr int N = Simd<T>::lanes;
 
-  // [k][gate][N] of one panel, from weight gates·H×K.
+  // [k][gate][N] of one panel, from weight gates·H×K, one gate after the other: each of its N rows is
+  // then read from end to end.
   static void gate_panel(T* out, const T* weight, int64_t panel, int64_t hidden, int64_t depth) {
-    if (panel * N + N > hidden) std::fill_n(out, depth * gates * N, T(0));
-    for_gate_elements(panel, hidden, depth,
-                      [&](int64_t packed, int64_t plain) { out[packed] = weight[plain]; });
+    const int64_t units = std::min<int64_t>(N, hidden - panel * N);
+    for (int gate = 0; gate < gates; ++gate) {
+      const T* rows = weight + (gate * hidden + panel * N) * depth;
+      for (int64_t first = 0; first < depth; first += N) {
+        Vec<T> v[N];
+        for (int u = 0; u < N; ++u)
+          v[u] = u < units ? load_part(rows + u * depth + first, depth - first) : Vec<T>{};
+        transpose<T>(v);
+        for (int k = 0; k < std::min<int64_t>(N, depth - first); ++k)
+          store(out + ((first + k) * gates + gate) * N, v[k]);
+      }
+    }
   }
 
-  // The reverse for one panel of a gradient.
+  // The reverse for one panel of a gradient. Plain loops in blocks that keep both sides in the
+  // first-level cache: the writes, not the transposition, are what it waits for.
   static void unpack_gate_panel(T* weight, const T* in, int64_t panel, int64_t hidden,
                                 int64_t depth) {
-    for_gate_elements(panel, hidden, depth,
-                      [&](int64_t packed, int64_t plain) { weight[plain] = in[packed]; });
+    const int64_t units = std::min<int64_t>(N, hidden - panel * N);
+    for (int64_t first = 0; first < depth; first += 16)
+      for (int gate = 0; gate < gates; ++gate)
+        for (int64_t u = 0; u < units; ++u)
+          for (int64_t k = first; k < std::min<int64_t>(first + 16, depth); ++k)
+            weight[(gate * hidden + panel * N + u) * depth + k] = in[(k * gates + gate) * N + u];
   }
 
   // [k = (panel, gate, unit)][v][N] of one chunk of the columns of weight gates·H×C.
@@ -94,19 +109,6 @@ struct Packer {
   }
 
  private:
-  // Calls f(index in the panel, index in the weight) for all its elements, in blocks along k that
-  // keep both sides of the transposition in the first-level cache.
-  template <typename F>
-  static void for_gate_elements(int64_t panel, int64_t hidden, int64_t depth, F&& f) {
-    constexpr int64_t block = 16;
-    const int64_t units = std::min<int64_t>(N, hidden - panel * N);
-    for (int64_t first = 0; first < depth; first += block)
-      for (int gate = 0; gate < gates; ++gate)
-        for (int64_t u = 0; u < units; ++u)
-          for (int64_t k = first; k < std::min(first + block, depth); ++k)
-            f((k * gates + gate) * N + u, (gate * hidden + panel * N + u) * depth + k);
-  }
-
   static T* chunk_row(T* out, const T* row, const Chunks& chunks, int64_t chunk) {
     for (int v = 0; v < chunks.vectors_in(chunk); ++v, out += N) {
       const int64_t column = (chunks.first_vector(chunk) + v) * N;

@@ -8,6 +8,9 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #define GATEWISE_INLINE inline __attribute__((always_inline))
 
@@ -53,6 +56,77 @@ GATEWISE_INLINE void store_part(T* p, Vec<T> v, int64_t count) {
   T part[Simd<T>::lanes];
   store(part, v);
   for (int64_t i = 0; i < count; ++i) p[i] = part[i];
+}
+
+// Stores a vector past the caches, for what is read again only after much else; `p` is aligned to the
+// vector. Before another thread reads it, stream_fence().
+template <typename T>
+GATEWISE_INLINE void stream(T* p, Vec<T> v) {
+#if GATEWISE_VECTOR_BYTES == 64
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(p), (__m512i)v);
+#elif GATEWISE_VECTOR_BYTES == 32
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
+#else
+  store(p, v);
+#endif
+}
+
+GATEWISE_INLINE void stream_fence() {
+#if GATEWISE_VECTOR_BYTES >= 32
+  _mm_sfence();
+#endif
+}
+
+// Calls the lines of `count` vectors from p on into the cache, to be written next if `write`.
+template <int count, bool write, typename T>
+GATEWISE_INLINE void prefetch(const T* p) {
+  constexpr int line = 64 / int(sizeof(T));
+#pragma GCC unroll 4
+  for (int i = 0; i < count * Simd<T>::lanes; i += line) __builtin_prefetch(p + i, write);
+}
+
+// x held to ±limit; NaN goes through. The compiler makes two instructions each of the comparisons.
+template <typename T>
+GATEWISE_INLINE Vec<T> clamp(Vec<T> x, T limit) {
+  const Vec<T> high = limit - Vec<T>{}, low = -high;
+#if GATEWISE_VECTOR_BYTES == 64
+  if constexpr (sizeof(T) == 4)
+    return (Vec<T>)_mm512_max_ps((__m512)low, _mm512_min_ps((__m512)high, (__m512)x));
+  else
+    return (Vec<T>)_mm512_max_pd((__m512d)low, _mm512_min_pd((__m512d)high, (__m512d)x));
+#elif GATEWISE_VECTOR_BYTES == 32
+  if constexpr (sizeof(T) == 4)
+    return (Vec<T>)_mm256_max_ps((__m256)low, _mm256_min_ps((__m256)high, (__m256)x));
+  else
+    return (Vec<T>)_mm256_max_pd((__m256d)low, _mm256_min_pd((__m256d)high, (__m256d)x));
+#else
+  x = x > high ? high : x;
+  return x < low ? low : x;
+#endif
+}
+
+// Transposes a square of N vectors in place: log2(N) stages that swap the blocks off the diagonal.
+template <typename T>
+GATEWISE_INLINE void transpose(Vec<T> (&v)[Simd<T>::lanes]) {
+  constexpr int N = Simd<T>::lanes;
+  if constexpr (N > 1) {
+    using Bits = typename Simd<T>::BitVector;
+#pragma GCC unroll 4
+    for (int size = 1; size < N; size *= 2) {
+      Bits low, high;  // lanes of the pair (a, b); those of b count from N
+      for (int i = 0; i < N; ++i) {
+        low[i] = i & size ? N + i - size : i;
+        high[i] = i & size ? N + i : i + size;
+      }
+#pragma GCC unroll 16
+      for (int i = 0; i < N; ++i)
+        if (!(i & size)) {
+          const Vec<T> a = v[i], b = v[i + size];
+          v[i] = __builtin_shuffle(a, b, low);
+          v[i + size] = __builtin_shuffle(a, b, high);
+        }
+    }
+  }
 }
 
 // x - 0 is x for every x, signed zeros included, so the compiler drops the subtraction.

@@ -59,7 +59,7 @@ inline Split choose_split(const Layer& layer, int team, int64_t unit_vectors) {
   const int64_t rows = layer.batch / team;
   if (team == 1 || unit_vectors < team) return Split::rows;
   if (rows >= 16 && layer.hidden <= 384) return Split::rows;
-  return rows >= 48 && layer.hidden < 512 ? Split::rows : Split::units;
+  return rows >= 32 && layer.hidden <= 512 ? Split::rows : Split::units;
 }
 
 // Threads worth waking: none for less than some microseconds of work, nor, when units are split,

@@ -82,11 +82,11 @@ def new_outputs(
     save: bool,
     empty: Callable[..., Tensor] = Tensor.new_empty,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return unfilled outputs; ``empty(x, shape)`` makes what only backward will see."""
+    """Return unfilled outputs; ``empty(x, shape)`` makes those that grow with T."""
     sizes = _sizes(x, h0, c0)
     gates, cells = _saved_shapes(sizes, save=save)
     return (
-        x.new_empty((sizes.T, sizes.B, sizes.D * sizes.P)),
+        empty(x, (sizes.T, sizes.B, sizes.D * sizes.P)),
         x.new_empty((sizes.D, sizes.B, sizes.P)),
         x.new_empty((sizes.D, sizes.B, sizes.H)),
         empty(x, gates),
@@ -95,7 +95,7 @@ def new_outputs(
 
 
 def _from_workspace(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return an unfilled tensor that is large, lives until backward, and comes back every step.
+    """Return an unfilled tensor that is large and, in a fit, wanted again every step.
 
     Memory fresh from the system costs up to a tenth of a training step: see workspace.h.
     """
@@ -106,11 +106,17 @@ def _from_workspace(x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def new_gradients(
-    x: Tensor, h0: Tensor, c0: Tensor, weights: Sequence[Tensor], *, wants_x: bool
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    weights: Sequence[Tensor],
+    *,
+    wants_x: bool,
+    empty: Callable[..., Tensor] = Tensor.new_empty,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """Return unfilled gradients of x (empty unless ``wants_x``), h0, c0 and the weights."""
     return (
-        x.new_empty(x.shape if wants_x else (0,)),
+        empty(x, x.shape if wants_x else (0,)),
         x.new_empty(h0.shape),
         x.new_empty(c0.shape),
         [x.new_empty(weight.shape) for weight in weights],
@@ -220,7 +226,9 @@ def backward(
         grad_c_n.contiguous(),
         _rows_contiguous(y),
     )
-    grad_x, grad_h0, grad_c0, grad_weights = new_gradients(x, h0, c0, weights, wants_x=wants_x)
+    grad_x, grad_h0, grad_c0, grad_weights = new_gradients(
+        x, h0, c0, weights, wants_x=wants_x, empty=_from_workspace
+    )
     per_direction = len(weights) // sizes.D
     biased = per_direction >= 4
     parts = []
