@@ -30,7 +30,7 @@ import torch
 from layer_cases import MEAN_TRAINING, ONNXRUNTIME, SHAPES, Contest, Shape
 from ort_peer import Peer
 from table import judged, markdown
-from timing import alternate, burn, peak_flops, seconds
+from timing import alternate, burn, peak_flops, seconds_awake
 
 from gatewise import __version__
 from gatewise.ops import native
@@ -130,7 +130,7 @@ def against_onnxruntime(shapes: list[Shape], rounds: int, peer: Peer) -> str:
         samples: dict[str, list[float]] = {"ours": [], "theirs": []}
         for _ in range(rounds):
             time.sleep(ort_peer.IDLE)
-            samples["ours"].append(seconds(run))
+            samples["ours"].append(seconds_awake(run))
             samples["theirs"].append(peer.seconds())
         took = {name: median(values) for name, values in samples.items()}
         rows.append(

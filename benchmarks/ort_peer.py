@@ -1,7 +1,8 @@
 """onnxruntime's LSTM in a process of its own, commanded over a pipe.
 
 Its threads go on spinning after a call, as torch's do, and would slow each other down in one
-process; so it gets its own, and at least 50 ms of silence before each turn.
+process; so it gets its own, and at least 50 ms of silence before each turn, which begins with a
+call that is not timed.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import multiprocessing
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 import numpy as np
+from timing import seconds_awake
 
 IDLE = 0.05
 GATES = [0, 3, 1, 2]  # ONNX stacks i, o, f, c; torch i, f, g, o
@@ -81,9 +84,7 @@ def _serve(connection: Connection, threads: int) -> None:
             )
             connection.send(session.run(None, feed)[0])
         else:
-            start = time.perf_counter()
-            session.run(None, feed)
-            connection.send(time.perf_counter() - start)
+            connection.send(seconds_awake(partial(session.run, None, feed)))
 
 
 def _model(layers: list[Layer]) -> bytes:

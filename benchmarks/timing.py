@@ -46,6 +46,15 @@ def seconds(call: Callable[[], object], repeats: int = 1) -> float:
     return (perf_counter() - start) / repeats
 
 
+def seconds_awake(call: Callable[[], object], *, least: float = 2e-3) -> float:
+    """Return how long one call takes once its threads are awake, which the first one sees to.
+
+    After a silence that may take 10 ms, in any library. What follows lasts ``least`` seconds.
+    """
+    call()
+    return seconds(call, max(1, math.ceil(least / seconds(call))))
+
+
 def burn() -> int:
     """Keep every thread busy with multiply-adds in float32 alone; return how many operations."""
     kernels = _native.kernels(native.isa_name())

@@ -61,14 +61,15 @@ struct LayerGradient {
   const void* saved_cells;
   const void* grad_y;           // T×B×P through the strides below, the last axis contiguous
   int64_t grad_y_step, grad_y_row;
-  const void* grad_h_n;         // B×P
-  const void* grad_c_n;         // B×H
+  const void* grad_h_n;         // B×P, or null for zeros
+  const void* grad_c_n;         // B×H, or null for zeros
   void* grad_x;                 // T×B×I contiguous, or null when not wanted
-  void* grad_h0;                // B×P
-  void* grad_c0;                // B×H
+  void* grad_h0;                // B×P, or null together with grad_c0 when not wanted
+  void* grad_c0;                // B×H, or null
   void* grad_weight_ih;         // 4H×I
   void* grad_weight_hh;         // 4H×P
-  void* grad_bias;              // 4H: the gradient of either bias, or null without
+  void* grad_bias_ih;           // 4H, or null without biases
+  void* grad_bias_hh;           // 4H, the same numbers, or null
   void* grad_weight_hr;         // P×H, or null when P = H
 };
 

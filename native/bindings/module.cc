@@ -3,10 +3,12 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 #include <omp.h>
 #include <pthread.h>
 
 #include <string>
+#include <vector>
 
 #include "../gatewise.h"
 #include "../kernels/workspace.h"
@@ -79,14 +81,14 @@ NB_MODULE(_native, m) {
               int64_t y_row, Address gates, Address cells, Address grad_y, int64_t grad_y_step,
               int64_t grad_y_row, Address grad_h_n, Address grad_c_n, Address grad_x,
               Address grad_h0, Address grad_c0, Address grad_weight_ih, Address grad_weight_hh,
-              Address grad_bias, Address grad_weight_hr, int threads) {
+              Address grad_bias_ih, Address grad_bias_hh, Address grad_weight_hr, int threads) {
              const LayerGradient grad{
                  pointer<void>(y), y_step, y_row, pointer<void>(gates), pointer<void>(cells),
                  pointer<void>(grad_y), grad_y_step, grad_y_row, pointer<void>(grad_h_n),
                  pointer<void>(grad_c_n), pointer<void>(grad_x), pointer<void>(grad_h0),
                  pointer<void>(grad_c0), pointer<void>(grad_weight_ih),
-                 pointer<void>(grad_weight_hh), pointer<void>(grad_bias),
-                 pointer<void>(grad_weight_hr)};
+                 pointer<void>(grad_weight_hh), pointer<void>(grad_bias_ih),
+                 pointer<void>(grad_bias_hh), pointer<void>(grad_weight_hr)};
              nb::gil_scoped_release release;
              return checked(k.lstm_backward(dtype, layer, grad, {run_parallel, threads}));
            })
@@ -101,7 +103,10 @@ NB_MODULE(_native, m) {
 
   m.def(
       "workspace_tensor",
-      [](std::size_t bytes) {
+      [](Dtype dtype, const std::vector<std::size_t>& shape) {
+        const bool wide = dtype == Dtype::float64;
+        std::size_t bytes = wide ? sizeof(double) : sizeof(float);
+        for (const std::size_t size : shape) bytes *= size;
         auto* block = new WorkspaceBlock(take_workspace(bytes));
         if (!block->data) {
           delete block;
@@ -112,9 +117,10 @@ NB_MODULE(_native, m) {
           return_workspace(*returned);
           delete returned;
         });
-        return nb::ndarray<nb::pytorch, uint8_t>(block->data, {bytes}, owner);
+        return nb::ndarray<nb::pytorch>(block->data, shape.size(), shape.data(), owner, nullptr,
+                                        wide ? nb::dtype<double>() : nb::dtype<float>());
       },
-      "An uninitialised uint8 torch tensor whose memory comes from the workspace and returns to it.");
+      "An uninitialised torch tensor whose memory comes from the workspace and returns to it.");
   m.attr("BAD_LENGTH") = int(Status::bad_length);
   m.def(
       "kernels", [](const std::string& isa) { return kernels_for(isa.c_str()); },

@@ -70,7 +70,7 @@ class Backward {
     bool first = true;
     for (int64_t last = layer_.steps; last > 0; last -= std::min(block, last))
       first &= !run_block(share, arrays, *at, std::max<int64_t>(0, last - block), last, first);
-    finish_state(share, arrays, *at);
+    if (grad_.grad_h0) finish_state(share, arrays, *at);
     barrier_.wait(thread, team);
     collect(thread, team, share.by_units() ? 1 : team);
   }
@@ -106,7 +106,7 @@ class Backward {
       for (int64_t g = share.groups.first; g < share.groups.last; ++g) arrays.hr.clear(g);
     for (int64_t j = 0; j < share.rows.count; ++j) {
       const int64_t slot = share.rows.slot(j), b = schedule_.batch_row(slot);
-      const T* dc_n = as<T>(grad_.grad_c_n) + b * layer_.hidden;
+      const T* dc_n = grad_.grad_c_n ? as<T>(grad_.grad_c_n) + b * layer_.hidden : zeros_.get();
       for (int64_t p = share.panels.first; p < share.panels.last; ++p)
         store(arrays.dc(j) + p * N, load_part(dc_n + p * N, layer_.hidden - p * N));
       if (grad_.grad_x && (!share.by_units() || j % share.team == share.thread))
@@ -155,7 +155,8 @@ class Backward {
       at.z[j] = as<T>(grad_.saved_gates) + saved * gates * padded;
       at.c[j] = as<T>(grad_.saved_cells) + saved * padded;
       at.dy[j] = as<T>(grad_.grad_y) + t * grad_.grad_y_step + b * grad_.grad_y_row;
-      at.dh_n[j] = stays ? zeros_.get() : as<T>(grad_.grad_h_n) + b * layer_.projected;
+      at.dh_n[j] = stays || !grad_.grad_h_n ? zeros_.get()
+                                            : as<T>(grad_.grad_h_n) + b * layer_.projected;
       at.x[row + j] = as<T>(layer_.x) + t * layer_.x_step + b * layer_.x_row;
       at.dx[row + j] = grad_.grad_x ? dx_row(t, b) : nullptr;
       at.dh[row + j] = layer_.weight_hr ? arrays.dh(row + j) : nullptr;
@@ -294,9 +295,9 @@ class Backward {
                               layer_.hidden, layer_.input);
       Pack::unpack_gate_panel(static_cast<T*>(grad_.grad_weight_hh), sum.hh.panel(p), p,
                               layer_.hidden, layer_.projected);
-      if (grad_.grad_bias)
-        Pack::unpack_gate_panel(static_cast<T*>(grad_.grad_bias), sum.bias(p), p, layer_.hidden,
-                                1);
+      for (void* bias : {grad_.grad_bias_ih, grad_.grad_bias_hh})
+        if (bias)
+          Pack::unpack_gate_panel(static_cast<T*>(bias), sum.bias(p), p, layer_.hidden, 1);
     }
     if (!layer_.weight_hr) return;
     T* out = static_cast<T*>(grad_.grad_weight_hr);
@@ -307,14 +308,6 @@ class Backward {
       for (int64_t k = 0; k < layer_.projected; ++k)
         std::copy_n(sum.hr.panel(g) + k * width, count, out + k * layer_.hidden + first);
     }
-  }
-
-  // Calls f(R, NV, first row) for every tile of a chunk.
-  template <typename F>
-  static GATEWISE_INLINE void for_tiles(int vectors, int64_t rows, F&& f) {
-    with_constant<tile_vectors>(vectors, [&](auto NV) {
-      for_row_tiles(rows, [&](auto R, int64_t row) { f(R, NV, row); });
-    });
   }
 
   // Calls sink(tile, first row) with start + dz[rows]·weights for all tiles of `count` rows, where
@@ -356,14 +349,6 @@ class Backward {
   static constexpr auto zero_tile = [](auto& tile, int64_t, int r, int v) {
     tile.v[r][v] = Vec<T>{};
   };
-
-  template <int R, int NV, typename RowOf>
-  static GATEWISE_INLINE void store_tile(const Tile<T, R, NV>& tile, int64_t vector,
-                                         int64_t columns, RowOf&& row_of) {
-    for (int r = 0; r < R; ++r)
-      for (int v = 0; v < NV; ++v)
-        store_part(row_of(r) + (vector + v) * N, tile.v[r][v], columns - (vector + v) * N);
-  }
 
   void wait(const Share& share) {
     if (share.by_units()) barrier_.wait(share.thread, share.team);

@@ -87,5 +87,23 @@ GATEWISE_INLINE void for_row_tiles(int64_t count, F&& f) {
   }
 }
 
+// Calls f(R, NV, first row) for every tile of `rows` rows and `vectors` columns.
+template <typename F>
+GATEWISE_INLINE void for_tiles(int vectors, int64_t rows, F&& f) {
+  with_constant<tile_vectors>(vectors, [&](auto NV) {
+    for_row_tiles(rows, [&](auto R, int64_t row) { f(R, NV, row); });
+  });
+}
+
+// Stores a tile at vector `vector` of the rows row_of(0), row_of(1) …, which have `columns` elements.
+template <typename T, int R, int NV, typename RowOf>
+GATEWISE_INLINE void store_tile(const Tile<T, R, NV>& tile, int64_t vector, int64_t columns,
+                                RowOf&& row_of) {
+  constexpr int N = Simd<T>::lanes;
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < NV; ++v)
+      store_part(row_of(r) + (vector + v) * N, tile.v[r][v], columns - (vector + v) * N);
+}
+
 }  // namespace GATEWISE_ISA
 }  // namespace gatewise

@@ -51,6 +51,8 @@ struct Setup {
   bool strided = false;
   int offset = 0;  // elements that every array is shifted by
   bool wants_x = true;
+  bool wants_state = true;      // the gradients of h0 and c0
+  bool final_gradients = true;  // gradients of h_n and c_n come in; otherwise null, for zeros
 };
 
 // Forward and backward, every byte around the outputs watched. Backward runs twice, since it may.
@@ -101,22 +103,26 @@ Result run_kernel(const Kernels& kernels, const Problem& p, const Setup& setup) 
     Output<T> grad_h0(View::flat(p.B * p.P), offset), grad_c0(View::flat(p.B * p.H), offset);
     Output<T> grad_weight_ih(View::flat(4 * p.H * p.I), offset);
     Output<T> grad_weight_hh(View::flat(4 * p.H * p.P), offset);
-    Output<T> grad_bias(View::flat(4 * p.H), offset);
+    Output<T> grad_bias_ih(View::flat(4 * p.H), offset), grad_bias_hh(View::flat(4 * p.H), offset);
     Output<T> grad_weight_hr(View::flat(p.P * p.H), offset);
     const gatewise::LayerGradient grad{
         y.get(), y_view.step, y_view.row, gates.get(), cells.get(), grad_y.get(), y_view.step,
-        y_view.row, grad_h_n.get(), grad_c_n.get(), setup.wants_x ? grad_x.get() : nullptr,
-        grad_h0.get(), grad_c0.get(), grad_weight_ih.get(), grad_weight_hh.get(),
-        p.bias ? grad_bias.get() : nullptr, p.projection ? grad_weight_hr.get() : nullptr};
+        y_view.row, setup.final_gradients ? grad_h_n.get() : nullptr,
+        setup.final_gradients ? grad_c_n.get() : nullptr, setup.wants_x ? grad_x.get() : nullptr,
+        setup.wants_state ? grad_h0.get() : nullptr, setup.wants_state ? grad_c0.get() : nullptr,
+        grad_weight_ih.get(), grad_weight_hh.get(), p.bias ? grad_bias_ih.get() : nullptr,
+        p.bias ? grad_bias_hh.get() : nullptr, p.projection ? grad_weight_hr.get() : nullptr};
     const Status status = kernels.lstm_backward(dtype_of<T>, layer, grad, threads);
     check(status == Status::ok, "backward returned %d", int(status));
     const Result before = result;
     if (setup.wants_x) result.grad_x = grad_x.values("grad_x");
-    result.grad_h0 = grad_h0.values("grad_h0");
-    result.grad_c0 = grad_c0.values("grad_c0");
+    if (setup.wants_state) result.grad_h0 = grad_h0.values("grad_h0");
+    if (setup.wants_state) result.grad_c0 = grad_c0.values("grad_c0");
     result.grad_weight_ih = grad_weight_ih.values("grad_weight_ih");
     result.grad_weight_hh = grad_weight_hh.values("grad_weight_hh");
-    if (p.bias) result.grad_bias = grad_bias.values("grad_bias");
+    if (p.bias) result.grad_bias = grad_bias_ih.values("grad_bias_ih");
+    if (p.bias)
+      check(result.grad_bias == grad_bias_hh.values("grad_bias_hh"), "the biases' gradients differ");
     if (p.projection) result.grad_weight_hr = grad_weight_hr.values("grad_weight_hr");
     if (turn == 1)
       for_each_array([](const char* name, const Numbers& first, const Numbers& again) {

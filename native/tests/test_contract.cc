@@ -132,7 +132,7 @@ void test_bad_lengths(const Kernels& kernels) {
           "%s: forward takes a length of %ld", kernels.isa, long(bad));
     const gatewise::LayerGradient gradient{
         in, p.B * p.P, p.P, in, in, in, p.B * p.P, p.P, in, in, out.get(), out.get(), out.get(),
-        out.get(), out.get(), out.get(), nullptr};
+        out.get(), out.get(), out.get(), out.get(), nullptr};
     check(kernels.lstm_backward(Dtype::float64, layer, gradient, {run_threads, 2}) ==
               Status::bad_length,
           "%s: backward takes a length of %ld", kernels.isa, long(bad));

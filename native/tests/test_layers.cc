@@ -11,9 +11,14 @@ double worst = 0;  // error as a share of the allowed
 
 template <typename T>
 void test_case(const Kernels& kernels, const Case& sizes, const Setup& setup) {
-  const Problem problem(sizes);
+  Problem problem(sizes);
+  if (!setup.final_gradients) {
+    std::fill(problem.grad_h_n.begin(), problem.grad_h_n.end(), 0);
+    std::fill(problem.grad_c_n.begin(), problem.grad_c_n.end(), 0);
+  }
   Result got = run_kernel<T>(kernels, problem, setup), want = reference(problem);
   if (!setup.wants_x) want.grad_x.clear();
+  if (!setup.wants_state) want.grad_h0.clear(), want.grad_c0.clear();
   for_each_array([&](const char* name, const Numbers& mine, const Numbers& right) {
     const double error = relative_error(mine, right), allowed = tolerance<T>(sizes);
     check(error <= allowed, "%s %s, %s: relative error of %s is %.3g, allowed %.3g", kernels.isa,
@@ -49,7 +54,8 @@ void test_sizes(const Kernels& kernels, int draws) {
             c.seed = random();
             Setup setup;
             setup.strided = one_in(2), setup.offset = int(random() % 4);
-            setup.wants_x = !one_in(5);
+            setup.wants_x = !one_in(5), setup.wants_state = !one_in(3);
+            setup.final_gradients = !one_in(3);
             test_case<T>(kernels, c, setup);
           }
 }

@@ -38,9 +38,9 @@ def operands(case: LSTMCase, dtype: torch.dtype = torch.float32, *, grad: bool =
 
 def backward_operands(case: LSTMCase, dtype: torch.dtype = torch.float32) -> tuple:
     given = operands(case, dtype)
-    y, h_n, c_n, gates, cells = lstm(*given, True)
+    y, h_n, c_n, saved = lstm(*given, True)
     grads = (torch.ones_like(y), torch.ones_like(h_n), torch.ones_like(c_n))
-    return (*grads, *given, y, gates, cells, True)
+    return (*grads, *given, y, saved, True, True)
 
 
 def train(case: LSTMCase) -> dict[str, Tensor]:
@@ -218,7 +218,7 @@ def test_gradients_that_do_not_fit_raise(place, wrong):
         lstm_backward(*given)
 
 
-@pytest.mark.parametrize("place", [-4, -3, -2])
+@pytest.mark.parametrize("place", [-4, -3])
 def test_saved_tensors_that_do_not_fit_raise(place):
     given = list(backward_operands(CASE))
     given[place] = given[place][:1, ..., :-1]

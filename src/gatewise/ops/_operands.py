@@ -7,7 +7,7 @@ Layers have checked before this, in words of their own; here stands whoever call
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -19,32 +19,57 @@ Shape = Sequence[int | torch.SymInt]
 """Sizes of a tensor; symbolic while torch.compile traces with dynamic shapes."""
 
 
-def check_layer(
-    x: Tensor,
-    h0: Tensor,
-    c0: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    reset: Tensor | None,
-    dtypes: Sequence[torch.dtype],
-) -> None:
-    """Raise unless these are the tensors of one layer, of one of ``dtypes``.
+class Operands(NamedTuple):
+    """What one layer reads, in all its directions.
 
     Args:
-        x: T×B×I.
+        x: T×B×I, any strides.
         h0: D×B×P.
         c0: D×B×H.
-        weights: As in `gatewise.ops.reference.lstm_layer`.
+        weights: Flat list; `gatewise.ops.reference.lstm_layer` has its order and shapes.
         lengths: int64 [B], or None.
         reset: bool T×B, or None.
-        dtypes: The dtypes with a kernel.
+    """
+
+    x: Tensor
+    h0: Tensor
+    c0: Tensor
+    weights: Sequence[Tensor]
+    lengths: Tensor | None = None
+    reset: Tensor | None = None
+
+
+class Kept(NamedTuple):
+    """What forward leaves for backward.
+
+    Args:
+        y: The output, T×B×(D·P).
+        saved: Activations and cell states in the kernels' own layout, a row for each direction;
+            empty if nothing was saved.
+    """
+
+    y: Tensor
+    saved: Tensor
+
+
+class Grads(NamedTuple):
+    """Gradients that arrive: of y T×B×(D·P), h_n D×B×P and c_n D×B×H; None stands for zeros."""
+
+    y: Tensor
+    h_n: Tensor | None
+    c_n: Tensor | None
+
+
+def check_layer(operands: Operands, dtypes: Sequence[torch.dtype]) -> None:
+    """Raise unless these are the tensors of one layer, of one of ``dtypes``.
 
     Raises:
         InvalidStateError: A shape or dtype does not fit, or a tensor carries a tangent of
             forward-mode differentiation.
     """
+    x, h0, c0, weights, lengths, reset = operands
     refuse_tangents(x, h0, c0, *weights)
-    if not _fits(x, h0, c0, weights, lengths, reset, dtypes):
+    if not _fits(operands, dtypes):
         raise InvalidStateError(
             "gatewise::lstm",
             "x [T, B, I], h0 [D, B, P], c0 [D, B, H] and weights of one dtype, float32 or float64, "
@@ -53,36 +78,34 @@ def check_layer(
         )
 
 
-def check_gradients(
-    grads: tuple[Tensor, Tensor, Tensor],
-    kept: tuple[Tensor, Tensor, Tensor],
-    shapes: tuple[Shape, Shape, Shape],
-    saved: tuple[Shape, Shape],
-    dtype: torch.dtype,
-) -> None:
+def check_gradients(grads: Grads, kept: Kept, operands: Operands, saved: Shape) -> None:
     """Raise unless gradients and what forward has kept belong to a layer.
 
     Args:
-        grads: Gradients of y, h_n and c_n.
-        kept: y, gates and cells as forward returned them.
-        shapes: Shapes of y, h_n and c_n.
-        saved: Shapes of gates and cells.
-        dtype: The layer's.
+        grads: As they arrive.
+        kept: As forward returned it.
+        operands: Of the layer, checked.
+        saved: Shape of what forward saves.
 
     Raises:
         InvalidStateError: A shape or dtype does not fit, or a tensor carries a tangent of
             forward-mode differentiation.
     """
-    refuse_tangents(*grads, *kept)
-    tensors = (*grads, *kept)
-    expected = [tuple(shape) for shape in (*shapes, shapes[0], *saved)]
-    if any(t.shape != s or t.dtype != dtype for t, s in zip(tensors, expected, strict=True)):
-        raise InvalidStateError(
-            "gatewise::lstm_backward",
-            f"grad_y, grad_h_n, grad_c_n, y, gates and cells of {expected} and {dtype}",
-            _described(tensors),
-            "Pass what gatewise::lstm returned with save=True.",
-        )
+    x, h0, c0, *_ = operands
+    T, B, _ = x.shape
+    D, _, P = h0.shape
+    y = (T, B, D * P)
+    expected = [y, tuple(h0.shape), tuple(c0.shape), y, tuple(saved)]
+    given = (*grads, *kept)
+    for tensor, shape in zip(given, expected, strict=True):
+        if tensor is not None and (tensor.shape != shape or tensor.dtype != x.dtype):
+            raise InvalidStateError(
+                "gatewise::lstm_backward",
+                f"grad_y, grad_h_n, grad_c_n, y and saved of {expected} and {x.dtype}",
+                _described(given),
+                "Pass what gatewise::lstm returned with save=True.",
+            )
+    refuse_tangents(*(tensor for tensor in given if tensor is not None))
 
 
 def refuse_tangents(*tensors: Tensor) -> None:
@@ -112,15 +135,8 @@ def refuse_transform(*_: Any, **__: Any) -> NoReturn:
     )
 
 
-def _fits(
-    x: Tensor,
-    h0: Tensor,
-    c0: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    reset: Tensor | None,
-    dtypes: Sequence[torch.dtype],
-) -> bool:
+def _fits(operands: Operands, dtypes: Sequence[torch.dtype]) -> bool:
+    x, h0, c0, weights, lengths, reset = operands
     if not x.dim() == h0.dim() == c0.dim() == 3:
         return False
     T, B, I = x.shape  # noqa: E741
@@ -134,14 +150,15 @@ def _fits(
         shapes += [(4 * H,), (4 * H,)]
     if count in (3, 5):
         shapes += [(P, H)]
+    dtype = x.dtype
     return (
-        x.dtype in dtypes
+        dtype in dtypes
         and min(T, B, I, H, P) >= 1
         and (P == H or count in (3, 5))
-        and [tuple(weight.shape) for weight in weights] == shapes * D
+        and all(w.shape == s and w.dtype == dtype for w, s in zip(weights, shapes * D, strict=True))
         and h0.shape == (D, B, P)
         and c0.shape == (D, B, H)
-        and all(t.dtype == x.dtype for t in (h0, c0, *weights))
+        and h0.dtype == c0.dtype == dtype
         and (lengths is None or (lengths.shape == (B,) and lengths.dtype == torch.int64))
         and (reset is None or (reset.shape == (T, B) and reset.dtype == torch.bool))
     )

@@ -13,6 +13,7 @@ from torch.autograd import forward_ad
 
 from gatewise.errors import InvalidStateError
 from gatewise.ops import native, operators, reference
+from gatewise.ops._operands import Operands
 
 Backend = Literal["auto", "native", "reference"]
 
@@ -83,7 +84,8 @@ def lstm_layer(
         raise InvalidStateError(
             "backend", "a call that the native kernel can run", obstacle, "Use backend='auto'."
         )
-    return LSTMLayerResult(*operators.lstm(x, h0, c0, weights, lengths, reset), None)
+    operands = Operands(x, h0, c0, weights, lengths, reset)
+    return LSTMLayerResult(*operators.lstm(operands), None)
 
 
 def explain_lstm(weights: Sequence[Tensor], *, backend: Backend = "auto") -> KernelChoice:
@@ -111,6 +113,8 @@ def _obstacle(tensors: Sequence[Tensor], *, trace: bool) -> str | None:
     """Say what keeps the native kernel from running, or None."""
     dtype = tensors[0].dtype
     for tensor in tensors:
+        if tensor.is_cpu and tensor.dtype == dtype and dtype in native.DTYPES:
+            continue
         if tensor.device.type != "cpu":
             return f"tensors on {tensor.device}: it is for the CPU"
         if tensor.dtype not in native.DTYPES:
