@@ -24,7 +24,10 @@ class Forward {
  public:
   Forward(const Layer& layer, const LayerOutput& out, int threads)
       : layer_(layer), out_(out), schedule_(layer), panels_(ceil_div(layer.hidden, N)),
-        padded_(panels_ * N), projection_(layer.projected, N, tile_vectors),
+        padded_(panels_ * N),
+        streams_(layer.steps * layer.batch * gates * padded_ * int64_t(sizeof(T)) >= streamed_bytes &&
+                 std::uintptr_t(out.saved_gates) % sizeof(Vec<T>) == 0),
+        projection_(layer.projected, N, tile_vectors),
         weight_ih_(panels_ * layer.input * gates * N),
         weight_hh_(panels_ * layer.projected * gates * N), bias_(panels_ * gates * N),
         weight_hr_(layer.weight_hr ? projection_.vectors * N * layer.hidden : 0),
@@ -42,15 +45,16 @@ class Forward {
   }
 
  private:
-  // What one thread needs for its share: pointers to the rows of a step and of a block of steps.
+  // What one thread needs for its share: the input product of a block of steps, the running cell
+  // states, and pointers to the rows of the block (x) and of a step.
   struct Scratch {
-    Buffer<T> gates, cells;
+    Buffer<T> z, cells;
     std::vector<const T*> x, h_before, c_before;
-    std::vector<T*> z, block_z, c, h;
+    std::vector<T*> saved, c, h;  // saved: the gates of a row, null for inference
 
-    Scratch(int64_t rows, int64_t block_rows, int64_t padded, bool save)
-        : gates(save ? 0 : block_rows * padded * GATEWISE_ISA::gates), cells(rows * padded),
-          x(block_rows), h_before(rows), c_before(rows), block_z(block_rows), c(rows), h(rows) {}
+    Scratch(int64_t rows, int64_t block_rows, int64_t padded)
+        : z(block_rows * padded * gates), cells(rows * padded), x(block_rows), h_before(rows),
+          c_before(rows), saved(rows), c(rows), h(rows) {}
   };
 
   void work(int thread, int team) {
@@ -65,8 +69,7 @@ class Forward {
     pack(thread, team);
     std::unique_ptr<Scratch> scratch;
     try {
-      scratch = std::make_unique<Scratch>(rows.count, steps_in_block * rows.count, padded_,
-                                          out_.saved_gates != nullptr);
+      scratch = std::make_unique<Scratch>(rows.count, steps_in_block * rows.count, padded_);
     } catch (const std::bad_alloc&) {
       failed_ = true;
     }
@@ -83,8 +86,9 @@ class Forward {
       for (int64_t step = s; step < last; ++step) {
         const int64_t running = rows.running(schedule_.running(step));
         if (running == 0) break;
-        point_rows(*scratch, rows, step, running, block_row);
-        advance(*scratch, panels, running, fused ? scratch->x.data() + block_row : nullptr);
+        point_rows(*scratch, rows, step, running);
+        advance(*scratch, panels, running, fused ? scratch->x.data() + block_row : nullptr,
+                z_row(*scratch, block_row));
         if (by_units) barrier_.wait(thread, team);
         if (layer_.weight_hr) {
           project_state(*scratch, rows, step, running,
@@ -142,7 +146,7 @@ class Forward {
     return rows >= 2 * tile_rows && weights <= cached_bytes;
   }
 
-  // Points to the inputs and gates of a block of steps; returns how many rows that are.
+  // Points to the inputs of a block of steps; returns how many rows that are.
   int64_t point_block(Scratch& scratch, const RowShare& rows, int64_t first, int64_t last) {
     int64_t count = 0;
     for (int64_t s = first; s < last; ++s) {
@@ -151,10 +155,6 @@ class Forward {
         const int64_t slot = rows.slot(j);
         scratch.x[count] = as<T>(layer_.x) + schedule_.time(s, slot) * layer_.x_step +
                            schedule_.batch_row(slot) * layer_.x_row;
-        const int64_t row = out_.saved_gates ? schedule_.saved_row(s, slot) : count;
-        scratch.block_z[count] =
-            (out_.saved_gates ? static_cast<T*>(out_.saved_gates) : scratch.gates.get()) +
-            row * gates * padded_;
       }
     }
     return count;
@@ -164,13 +164,17 @@ class Forward {
     for (int64_t p = panels.first; p < panels.last; ++p) {
       for_row_tiles(count, [&](auto R, int64_t row) {
         Tile<T, R, gates> tile;
-        for (int r = 0; r < R; ++r) prefetch<gates, true>(scratch.block_z[row + r] + p * gates * N);
         input_product(tile, &scratch.x[row], p);
         for (int r = 0; r < R; ++r)
           for (int v = 0; v < gates; ++v)
-            store(scratch.block_z[row + r] + (p * gates + v) * N, tile.v[r][v]);
+            store(z_row(scratch, row + r) + (p * gates + v) * N, tile.v[r][v]);
       });
     }
+  }
+
+  // Row of the input product of a block.
+  T* z_row(const Scratch& scratch, int64_t row) const {
+    return scratch.z.get() + row * gates * padded_;
   }
 
   // tile = bias + x·W_ihᵀ
@@ -185,15 +189,15 @@ class Forward {
     multiply(tile, x, layer_.input, weight_ih_.get() + p * layer_.input * gates * N);
   }
 
-  void point_rows(Scratch& scratch, const RowShare& rows, int64_t s, int64_t running,
-                  int64_t block_row) {
-    scratch.z.assign(scratch.block_z.begin() + block_row,
-                     scratch.block_z.begin() + block_row + running);
+  void point_rows(Scratch& scratch, const RowShare& rows, int64_t s, int64_t running) {
     T* saved = static_cast<T*>(out_.saved_cells);
+    T* saved_gates = static_cast<T*>(out_.saved_gates);
     for (int64_t j = 0; j < running; ++j) {
       const int64_t slot = rows.slot(j);
       T* cell = scratch.cells.get() + j * padded_;
       T* y = y_row(s, slot);
+      if (saved_gates)
+        scratch.saved[j] = saved_gates + schedule_.saved_row(s, slot) * gates * padded_;
       scratch.c[j] = saved ? saved + schedule_.saved_row(s, slot) * padded_ : cell;
       scratch.h[j] = layer_.weight_hr ? unprojected_.get() + slot * padded_ : y;
       if (schedule_.restarts(s, slot)) {
@@ -208,12 +212,10 @@ class Forward {
     }
   }
 
-  // One step: z += h_before·W_hhᵀ, then the cell. z is the stored input product, or starts from the
-  // rows of x if they are given.
-  void advance(Scratch& scratch, Range panels, int64_t running, const T* const* x) {
-    const bool save = out_.saved_gates != nullptr;
-    // Past the caches unless the input product has brought the line there.
-    const bool streams = x && save && std::uintptr_t(out_.saved_gates) % sizeof(Vec<T>) == 0;
+  // One step: z += h_before·W_hhᵀ, then the cell, both on the tile. z starts from the rows of x if they are given, and
+  // from the stored input product otherwise.
+  void advance(Scratch& scratch, Range panels, int64_t running, const T* const* x,
+               const T* stored) {
     for (int64_t p = panels.first; p < panels.last; ++p) {
       const T* panel = weight_hh_.get() + p * layer_.projected * gates * N;
       const int64_t units = layer_.weight_hr ? N : layer_.hidden - p * N;
@@ -226,17 +228,17 @@ class Forward {
         else
           for (int r = 0; r < R; ++r)
             for (int v = 0; v < gates; ++v)
-              tile.v[r][v] = load(scratch.z[row + r] + (p * gates + v) * N);
+              tile.v[r][v] = load(stored + (row + r) * gates * padded_ + (p * gates + v) * N);
         multiply(tile, h, layer_.projected, panel);
         for (int r = 0; r < R; ++r) {
           Vec<T> c = load(scratch.c_before[row + r] + p * N);
           const Vec<T> h_new = Cell::forward(tile.v[r], c);
           store(scratch.c[row + r] + p * N, c);
           store_part(scratch.h[row + r] + p * N, h_new, units);
-          for (int v = 0; save && v < gates; ++v) {
-            T* z = scratch.z[row + r] + (p * gates + v) * N;
-            streams ? stream(z, tile.v[r][v]) : store(z, tile.v[r][v]);
-          }
+          if (!out_.saved_gates) continue;
+          T* saved = scratch.saved[row + r] + p * gates * N;
+          for (int v = 0; v < gates; ++v)
+            streams_ ? stream(saved + v * N, tile.v[r][v]) : store(saved + v * N, tile.v[r][v]);
         }
       });
     }
@@ -298,11 +300,14 @@ class Forward {
   // Rows of a block: enough to reuse a weight panel, few enough to stay in the cache.
   static constexpr int64_t block_rows = 192;
   static constexpr int64_t cached_bytes = 640 << 10;
+  // Saved gates that the caches cannot hold until backward go past them.
+  static constexpr int64_t streamed_bytes = 4 << 20;
 
   const Layer& layer_;
   const LayerOutput& out_;
   const Schedule schedule_;
   const int64_t panels_, padded_;
+  const bool streams_;
   const Chunks projection_;
   const Buffer<T> weight_ih_, weight_hh_, bias_, weight_hr_, unprojected_, zeros_;
   const int threads_;
