@@ -54,12 +54,15 @@ class Input {
   std::vector<T> memory_;
 };
 
-// An array that the kernel writes, between guards.
+// An array that the kernel writes, between guards; aligned to any vector but for the offset.
 template <typename T>
 class Output {
  public:
   Output(const View& view, int offset)
-      : view_(view), first_(guard + offset), memory_(first_ + view.size() + guard, untouched()) {}
+      : view_(view), memory_(line + guard + offset + view.size() + guard, untouched()) {
+    const auto past = std::uintptr_t(memory_.data()) % 64 / sizeof(T);
+    first_ = line - int64_t(past) + guard + offset;
+  }
 
   T* get() { return memory_.data() + first_; }
 
@@ -84,7 +87,7 @@ class Output {
   }
 
  private:
-  static constexpr int64_t guard = 64;
+  static constexpr int64_t guard = 64, line = 64 / sizeof(T);
 
   // A NaN that no arithmetic makes.
   static T untouched() {
@@ -98,8 +101,8 @@ class Output {
   }
 
   View view_;
-  int64_t first_;
   std::vector<T> memory_;
+  int64_t first_;
 };
 
 }  // namespace gatewise_tests

@@ -73,6 +73,12 @@ void test_extremes(const Kernels& kernels) {
     test_case<T>(kernels, c, {});
     c.T = 4, c.B = 150, c.I = 40, c.H = 9, c.P = c.projection ? 70 : 9;
     test_case<T>(kernels, c, {});
+    if (options % 8 == 0) {  // saved gates so large that they go past the caches
+      c.T = 90, c.B = 64, c.I = 5, c.H = c.P = 50;
+      test_case<T>(kernels, c, {});
+      c.T = 700, c.B = 8;
+      test_case<T>(kernels, c, {});
+    }
     if (options % 3) continue;
     c.T = 3, c.B = 7, c.I = 270, c.H = 300, c.P = c.projection ? 290 : 300;  // beyond the L2 cache
     test_case<T>(kernels, c, {});
