@@ -336,13 +336,25 @@ class Backward {
           // The next panel's rows: other threads have written them, or they lie far apart.
           for (int r = 0; r < R && p + 1 < panels.last; ++r)
             prefetch<gates, false>(a.row[r] + arrays.dz_rows * width);
-          multiply(tile, a, width, b);
+          multiply_panel(tile, a, b, std::min<int64_t>(N, layer_.hidden - p * N));
           for (int r = 0; r < R; ++r) a.row[r] += arrays.dz_rows * width;
         }
         if (part + 1 == parts) return sink(tile, row);
         for (int r = 0; r < R; ++r)
           for (int v = 0; v < NV; ++v) store(partial + (r * NV + v) * N, tile.v[r][v]);
       });
+    }
+  }
+
+  // tile += one panel of dz times its weights; the last panel may hold fewer units than lanes, and
+  // what stands behind them is zero.
+  template <int R, int NV>
+  static GATEWISE_INLINE void multiply_panel(Tile<T, R, NV>& tile, RowPointers<T, R> dz,
+                                             const T* weights, int64_t units) {
+    if (units == N) return multiply(tile, dz, width, weights);
+    for (int gate = 0; gate < gates; ++gate, weights += N * NV * N) {
+      multiply(tile, dz, units, weights);
+      for (int r = 0; r < R; ++r) dz.row[r] += N;
     }
   }
 

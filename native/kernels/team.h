@@ -53,19 +53,18 @@ class Buffer {
 // all threads run all rows and each computes some of the hidden units (one barrier a step).
 enum class Split { rows, units };
 
-// Measured: with few rows a thread leaves the register tile empty; with a large H the weights no
+// Measured: with fewer rows a thread leaves the register tile empty; with a larger H the weights no
 // longer fit the cache of one core, and half of them does.
 inline Split choose_split(const Layer& layer, int team, int64_t unit_vectors) {
-  const int64_t rows = layer.batch / team;
-  if (team == 1 || unit_vectors < team) return Split::rows;
-  if (rows >= 16 && layer.hidden <= 384) return Split::rows;
-  return rows >= 32 && layer.hidden <= 512 ? Split::rows : Split::units;
+  const bool rows = layer.batch / team >= 8 && layer.hidden <= 512;
+  return rows || team == 1 || unit_vectors < team ? Split::rows : Split::units;
 }
 
 // Threads worth waking: none for less than some microseconds of work, nor, when units are split,
 // for steps that cost less than the barrier.
 inline int worthwhile_threads(const Layer& layer, int wanted) {
-  const int64_t per_step = 8 * layer.batch * layer.hidden * (layer.projected + layer.input);
+  const int64_t hidden = std::max<int64_t>(16, layer.hidden);  // a vector costs what it costs
+  const int64_t per_step = 8 * layer.batch * hidden * (layer.projected + layer.input);
   if (wanted <= 1 || per_step * layer.steps < 400000) return 1;
   return layer.batch >= 16 * wanted || per_step / wanted >= 16000 ? wanted : 1;
 }
