@@ -136,7 +136,9 @@ def sweep(rounds: int, worst: int = 12) -> str:
     Each is timed briefly; the worst are then timed again, longer, since the worst of many short
     timings is mostly noise.
     """
-    grid = [Shape(*sizes) for sizes in product((1, 10, 50), (1, 16, 256), (4, 32, 128, 256))]
+    grid = [
+        Shape(*sizes) for sizes in product((1, 10, 50), (1, 16, 256), (1, 4, 20, 32, 128, 200, 256))
+    ]
     found = [
         (_ratio(_timed(shape, kind, max(3, rounds // 3))), shape, kind)
         for shape in grid

@@ -53,11 +53,13 @@ class Buffer {
 // all threads run all rows and each computes some of the hidden units (one barrier a step).
 enum class Split { rows, units };
 
-// Measured: with fewer rows a thread leaves the register tile empty; with a larger H the weights no
+// Measured: with fewer rows a thread leaves the register tile empty; in short sequences the sums of
+// each thread's own weight gradients cost more than the barriers; with a larger H the weights no
 // longer fit the cache of one core, and half of them does.
 inline Split choose_split(const Layer& layer, int team, int64_t unit_vectors) {
-  const bool rows = layer.batch / team >= 8 && layer.hidden <= 512;
-  return rows || team == 1 || unit_vectors < team ? Split::rows : Split::units;
+  const int64_t rows = layer.batch / team;
+  const bool by_rows = rows >= 8 && rows * layer.steps >= 64 && layer.hidden <= 512;
+  return by_rows || team == 1 || unit_vectors < team ? Split::rows : Split::units;
 }
 
 // Threads worth waking: none for less than some microseconds of work, nor, when units are split,
