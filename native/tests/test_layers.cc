@@ -79,6 +79,10 @@ void test_extremes(const Kernels& kernels, bool quick) {
       c.T = 700, c.B = 8;
       test_case<T>(kernels, c, {});
     }
+    if (options % 16 == 0) {  // rows a power of two apart, which backward copies
+      c.T = c.B = 3, c.I = c.H = c.P = 512;
+      test_case<T>(kernels, c, {});
+    }
     if (options % 3) continue;
     c.T = 3, c.B = 7, c.I = 270, c.H = 300, c.P = c.projection ? 290 : 300;  // beyond the L2 cache
     test_case<T>(kernels, c, {});
