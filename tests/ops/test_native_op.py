@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from gatewise.errors import InvalidStateError, InvalidValueError
+from gatewise.nn import LSTM
 from support.compare import assert_close, assert_equal
 from support.lstm_case import LSTMCase
 
@@ -137,6 +138,26 @@ def test_forward_mode_of_the_backward_raises():
         lstm_backward(dual(grad_y), *rest)
     with pytest.raises(InvalidStateError, match="function transform"):
         torch.func.vmap(lambda g: lstm_backward(g, *rest)[0])(grad_y.expand(2, *grad_y.shape))
+
+
+@first_dual
+def test_forward_mode_of_the_backward_of_a_layer_raises():
+    layer = LSTM(3, 5)
+    y, _ = layer(torch.randn(4, 2, 3))
+    with (
+        forward_ad.dual_level(),
+        pytest.raises(InvalidStateError, match="function transform"),
+    ):
+        y.backward(dual(torch.ones_like(y)))
+
+
+def test_a_large_output_keeps_its_size_and_its_copy_need_not():
+    layer = LSTM(64, 128)
+    with torch.no_grad():
+        y, _ = layer(torch.randn(64, 32, 64))  # 1 MB
+    assert y.clone().resize_(2 * y.numel()).numel() == 2 * y.numel()
+    with pytest.raises(RuntimeError, match="not resizable"):
+        y.resize_(2 * y.numel())
 
 
 def test_backward_twice_gives_the_same():

@@ -16,7 +16,15 @@ from torch import Tensor
 
 from gatewise import _native
 from gatewise.errors import InvalidValueError
-from gatewise.ops._operands import Grads, Kept, Operands, Shape, check_gradients, check_layer
+from gatewise.ops._operands import (
+    Grads,
+    Kept,
+    Operands,
+    Shape,
+    check_gradients,
+    check_layer,
+    refuse_tangents,
+)
 
 DTYPES = {torch.float32: _native.Dtype.float32, torch.float64: _native.Dtype.float64}
 """The dtypes with a kernel."""
@@ -160,13 +168,15 @@ def backward(
         wants_x: Whether to compute the gradient of x; it is empty otherwise.
         wants_state: Whether to compute those of h0 and c0; they are empty otherwise.
 
+    Shapes and dtypes are not checked: autograd hands back what `forward` has checked, with
+    gradients that fit; `check_backward` is for anyone else.
+
     Raises:
-        InvalidStateError: A tensor does not fit.
+        InvalidStateError: A gradient carries a tangent of forward-mode differentiation.
     """
-    check_layer(operands, tuple(DTYPES))
+    refuse_tangents(*(grad for grad in grads if grad is not None))
     call = _Call(operands)
     sizes = call.sizes
-    check_gradients(grads, kept, operands, _saved_shape(sizes, save=True))
     y = _rows_contiguous(kept.y)
     grad_y = _rows_contiguous(grads.y)
     grad_h_n, grad_c_n = (None if g is None else g.contiguous() for g in (grads.h_n, grads.c_n))
@@ -200,6 +210,16 @@ def backward(
     if wants_x and len(parts) > 1:
         grad_x += parts[1]
     return grad_x, grad_h0, grad_c0, grad_weights
+
+
+def check_backward(operands: Operands, kept: Kept, grads: Grads) -> None:
+    """Raise unless `backward` may be called with these.
+
+    Raises:
+        InvalidStateError: A tensor does not fit.
+    """
+    check_layer(operands, tuple(DTYPES))
+    check_gradients(grads, kept, operands, _saved_shape(_sizes(operands), save=True))
 
 
 class _Call:

@@ -92,6 +92,7 @@ def _takes_operands(run: Callable[..., Any]) -> Callable[..., Any]:
 
 def _backward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     grads, operands, kept, (wants_x, wants_state) = _parted(arguments)
+    native.check_backward(operands, kept, grads)
     return native.backward(operands, kept, grads, wants_x=wants_x, wants_state=wants_state)
 
 
