@@ -3,7 +3,7 @@
 // Knows neither Python nor torch. Raw pointers and sizes in, a status out; nothing is thrown across
 // this border, and no pointer is kept after a call; scratch memory is (workspace.h). All arrays are
 // row-major. Shape letters: T steps, B batch, I input, H hidden, P width of h (H without projection),
-// G gates (4 for the LSTM, stacked i, f, g, o along the first axis of a weight).
+// G gates, stacked along the first axis of a weight: i, f, g, o for the LSTM, r, z, n for the GRU.
 #pragma once
 #include <cstdint>
 
@@ -12,6 +12,12 @@ namespace gatewise {
 enum class Status : int { ok = 0, no_memory = 1, bad_length = 2 };
 
 enum class Dtype : int { float32 = 0, float64 = 1 };
+
+// The cells, each a file in kernels/cells/. A new one takes a line here.
+#define GATEWISE_CELLS(each) each(lstm) each(gru) each(rnn_tanh) each(rnn_relu)
+#define GATEWISE_NAME(name) name,
+enum class Cell : int { GATEWISE_CELLS(GATEWISE_NAME) };
+#undef GATEWISE_NAME
 
 // Calls work(context, thread, team) once per thread, team threads at the same time, and returns when
 // all have returned. The team may be smaller than `threads`, never larger.
@@ -25,17 +31,18 @@ struct Threads {
 
 // One layer in one direction: what forward and backward both read.
 struct Layer {
+  Cell cell;
   int64_t steps, batch, input, hidden, projected;  // T, B, I, H, P; all at least 1
   bool reverse;            // runs from the last valid step of each row to its first
   const void* x;           // T×B×I through the strides below; the last axis is contiguous
   int64_t x_step, x_row;   // strides of x along T and B, in elements
   const void* h0;          // B×P
-  const void* c0;          // B×H
-  const void* weight_ih;   // 4H×I
-  const void* weight_hh;   // 4H×P
-  const void* bias_ih;     // 4H, or null together with bias_hh
-  const void* bias_hh;     // 4H, or null
-  const void* weight_hr;   // P×H, or null when P = H
+  const void* c0;          // B×H, or null for a cell whose state is h alone
+  const void* weight_ih;   // G·H×I
+  const void* weight_hh;   // G·H×P
+  const void* bias_ih;     // G·H, or null together with bias_hh
+  const void* bias_hh;     // G·H, or null
+  const void* weight_hr;   // P×H, or null when P = H; for the LSTM alone
   const int64_t* lengths;  // B, each in 1..T, or null for T
   const uint8_t* reset;    // T×B, nonzero cuts between t-1 and t, or null
 };
@@ -45,20 +52,18 @@ struct LayerOutput {
   void* y;                // T×B×P through the strides below, zero beyond the lengths
   int64_t y_step, y_row;  // strides of y along T and B, in elements
   void* h_n;              // B×P, state after the last valid step in running order
-  void* c_n;              // B×H
-  // For backward, T·B rows of 4·H' and of H', where H' is H padded to a multiple of the lanes; both
-  // null for inference. Rows beyond the lengths are left as they are.
-  void* saved_gates;
-  void* saved_cells;
+  void* c_n;              // B×H, or null together with c0
+  // For backward, T·B rows of as many elements as Kernels::saved_row tells, or null for inference.
+  // Their order is the kernels' own; rows beyond the lengths are left as they are.
+  void* saved;
 };
 
-// What one backward call reads beside the layer, and writes. The saved arrays are not changed, so a
+// What one backward call reads beside the layer, and writes. The saved array is not changed, so a
 // backward can be repeated. Gradients are overwritten, not added to.
 struct LayerGradient {
   const void* y;                // as forward wrote it
   int64_t y_step, y_row;
-  const void* saved_gates;      // as forward wrote them, on the same instruction set
-  const void* saved_cells;
+  const void* saved;            // as forward wrote it, on the same instruction set
   const void* grad_y;           // T×B×P through the strides below, the last axis contiguous
   int64_t grad_y_step, grad_y_row;
   const void* grad_h_n;         // B×P, or null for zeros
@@ -66,19 +71,21 @@ struct LayerGradient {
   void* grad_x;                 // T×B×I contiguous, or null when not wanted
   void* grad_h0;                // B×P, or null together with grad_c0 when not wanted
   void* grad_c0;                // B×H, or null
-  void* grad_weight_ih;         // 4H×I
-  void* grad_weight_hh;         // 4H×P
-  void* grad_bias_ih;           // 4H, or null without biases
-  void* grad_bias_hh;           // 4H, the same numbers, or null
+  void* grad_weight_ih;         // G·H×I
+  void* grad_weight_hh;         // G·H×P
+  void* grad_bias_ih;           // G·H, or null without biases
+  void* grad_bias_hh;           // G·H, or null
   void* grad_weight_hr;         // P×H, or null when P = H
 };
 
 // The functions of one instruction set.
 struct Kernels {
   const char* isa;
-  int64_t (*lanes)(Dtype);  // elements in a vector: H is padded to a multiple of it in saved arrays
-  Status (*lstm_forward)(Dtype, const Layer&, const LayerOutput&, const Threads&);
-  Status (*lstm_backward)(Dtype, const Layer&, const LayerGradient&, const Threads&);
+  int64_t (*lanes)(Dtype);  // elements in a vector
+  // Elements that forward saves for each step of a row.
+  int64_t (*saved_row)(Dtype, Cell, int64_t hidden);
+  Status (*forward)(Dtype, const Layer&, const LayerOutput&, const Threads&);
+  Status (*backward)(Dtype, const Layer&, const LayerGradient&, const Threads&);
   // Elementwise out[i] = function(in[i]) for the accuracy tests; `function` 0 sigmoid, 1 tanh.
   void (*evaluate)(Dtype, int function, const void* in, void* out, int64_t count);
   // Multiply-adds alone on all threads, for the peak of the machine; returns how many operations.

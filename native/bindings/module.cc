@@ -41,11 +41,11 @@ T* pointer(std::uintptr_t address) {
 using Address = std::uintptr_t;
 
 struct BoundLayer : Layer {
-  BoundLayer(int64_t T, int64_t B, int64_t I, int64_t H, int64_t P, bool reversed, Address x,
+  BoundLayer(Cell cell, int64_t T, int64_t B, int64_t I, int64_t H, int64_t P, bool reversed, Address x,
              int64_t x_step, int64_t x_row, Address h0, Address c0, Address weight_ih,
              Address weight_hh, Address bias_ih, Address bias_hh, Address weight_hr,
              Address lengths, Address reset)
-      : Layer{T, B, I, H, P, reversed, pointer<void>(x), x_step, x_row, pointer<void>(h0),
+      : Layer{cell, T, B, I, H, P, reversed, pointer<void>(x), x_step, x_row, pointer<void>(h0),
               pointer<void>(c0), pointer<void>(weight_ih), pointer<void>(weight_hh),
               pointer<void>(bias_ih), pointer<void>(bias_hh), pointer<void>(weight_hr),
               pointer<int64_t>(lengths), pointer<uint8_t>(reset)} {}
@@ -60,37 +60,43 @@ NB_MODULE(_native, m) {
 
   nb::enum_<Dtype>(m, "Dtype").value("float32", Dtype::float32).value("float64", Dtype::float64);
 
+  nb::enum_<Cell> cells(m, "Cell");
+#define GATEWISE_VALUE(name) cells.value(#name, Cell::name);
+  GATEWISE_CELLS(GATEWISE_VALUE)
+
   nb::class_<BoundLayer>(m, "Layer")
-      .def(nb::init<int64_t, int64_t, int64_t, int64_t, int64_t, bool, Address, int64_t, int64_t,
+      .def(nb::init<Cell, int64_t, int64_t, int64_t, int64_t, int64_t, bool, Address, int64_t, int64_t,
                     Address, Address, Address, Address, Address, Address, Address, Address,
                     Address>());
 
   nb::class_<Kernels>(m, "Kernels")
       .def_prop_ro("isa", [](const Kernels& k) { return std::string(k.isa); })
       .def("lanes", [](const Kernels& k, Dtype dtype) { return k.lanes(dtype); })
-      .def("lstm_forward",
+      .def("saved_row", [](const Kernels& k, Dtype dtype, Cell cell,
+                           int64_t hidden) { return k.saved_row(dtype, cell, hidden); })
+      .def("forward",
            [](const Kernels& k, Dtype dtype, const BoundLayer& layer, Address y, int64_t y_step,
-              int64_t y_row, Address h_n, Address c_n, Address gates, Address cells, int threads) {
+              int64_t y_row, Address h_n, Address c_n, Address saved, int threads) {
              const LayerOutput out{pointer<void>(y), y_step, y_row, pointer<void>(h_n),
-                                   pointer<void>(c_n), pointer<void>(gates), pointer<void>(cells)};
+                                   pointer<void>(c_n), pointer<void>(saved)};
              nb::gil_scoped_release release;
-             return checked(k.lstm_forward(dtype, layer, out, {run_parallel, threads}));
+             return checked(k.forward(dtype, layer, out, {run_parallel, threads}));
            })
-      .def("lstm_backward",
+      .def("backward",
            [](const Kernels& k, Dtype dtype, const BoundLayer& layer, Address y, int64_t y_step,
-              int64_t y_row, Address gates, Address cells, Address grad_y, int64_t grad_y_step,
+              int64_t y_row, Address saved, Address grad_y, int64_t grad_y_step,
               int64_t grad_y_row, Address grad_h_n, Address grad_c_n, Address grad_x,
               Address grad_h0, Address grad_c0, Address grad_weight_ih, Address grad_weight_hh,
               Address grad_bias_ih, Address grad_bias_hh, Address grad_weight_hr, int threads) {
              const LayerGradient grad{
-                 pointer<void>(y), y_step, y_row, pointer<void>(gates), pointer<void>(cells),
-                 pointer<void>(grad_y), grad_y_step, grad_y_row, pointer<void>(grad_h_n),
-                 pointer<void>(grad_c_n), pointer<void>(grad_x), pointer<void>(grad_h0),
-                 pointer<void>(grad_c0), pointer<void>(grad_weight_ih),
-                 pointer<void>(grad_weight_hh), pointer<void>(grad_bias_ih),
-                 pointer<void>(grad_bias_hh), pointer<void>(grad_weight_hr)};
+                 pointer<void>(y), y_step, y_row, pointer<void>(saved), pointer<void>(grad_y),
+                 grad_y_step, grad_y_row, pointer<void>(grad_h_n), pointer<void>(grad_c_n),
+                 pointer<void>(grad_x), pointer<void>(grad_h0), pointer<void>(grad_c0),
+                 pointer<void>(grad_weight_ih), pointer<void>(grad_weight_hh),
+                 pointer<void>(grad_bias_ih), pointer<void>(grad_bias_hh),
+                 pointer<void>(grad_weight_hr)};
              nb::gil_scoped_release release;
-             return checked(k.lstm_backward(dtype, layer, grad, {run_parallel, threads}));
+             return checked(k.backward(dtype, layer, grad, {run_parallel, threads}));
            })
       .def("evaluate",
            [](const Kernels& k, Dtype dtype, int function, Address in, Address out, int64_t count) {

@@ -5,7 +5,7 @@
 #include <atomic>
 #include <vector>
 
-#include "backward_rows.h"
+#include "backward_product.h"
 
 namespace gatewise {
 namespace GATEWISE_ISA {
@@ -13,26 +13,31 @@ namespace GATEWISE_ISA {
 template <typename T, template <typename> class CellOf>
 class Backward {
   using Cell = CellOf<T>;
-  using Pack = Packer<T>;
+  using Pack = Packer<T, Cell>;
   using Share = GradientShare;
-  using Arrays = GradientArrays<T>;
+  using Arrays = GradientArrays<T, Cell>;
   using Pointers = StepPointers<T>;
   static constexpr int N = Simd<T>::lanes;
-  static constexpr int64_t width = gates * N;
+  static constexpr int64_t width = Cell::vectors * N;
+  static constexpr Part input = Cell::input, state = Cell::state;
+  static constexpr bool has_cells = Cell::memory == Memory::cell;
+  static constexpr bool carries = Cell::memory != Memory::none;
+  static_assert(Cell::units == 1 || (!carries && !Cell::projects));
 
  public:
   Backward(const Layer& layer, const LayerGradient& grad, int threads)
-      : layer_(layer), grad_(grad), schedule_(layer), panels_(ceil_div(layer.hidden, N)),
-        threads_(worthwhile_threads(layer, threads)),
-        units_(Chunks::balanced(layer.hidden, N, unit_team())),
-        state_(Chunks::balanced(layer.projected, N, unit_team())),
+      : layer_(layer), grad_(grad), schedule_(layer), panels_(layer.hidden),
+        saved_cells_(as<T>(grad.saved) + layer.steps * layer.batch * panels_.saved_columns()),
+        threads_(worthwhile_threads(layer, threads, panels_.recurrent_columns())),
+        units_(Chunks::balanced(layer.hidden, N, unit_team(), Cell::units)),
+        state_(Chunks::balanced(layer.projected, N, unit_team(), Cell::units)),
         inputs_(Chunks::balanced(layer.input, N, unit_team())),
-        weight_hh_(state_.vectors * N * panels_ * width),
-        weight_ih_(grad.grad_x ? inputs_.vectors * N * panels_ * width : 0),
+        weight_hh_(state_.vectors * N * panels_.count * state.count * N),
+        weight_ih_(grad.grad_x ? inputs_.vectors * N * panels_.count * input.count * N : 0),
         weight_hr_(layer.weight_hr ? units_.vectors * N * layer.projected : 0),
-        zeros_(std::max(layer.projected, panels_ * N)), arrays_(threads_),
+        zeros_(std::max(layer.projected, panels_.padded)), arrays_(threads_),
         barrier_(threads_) {
-    std::fill_n(zeros_.get(), std::max(layer.projected, panels_ * N), T(0));
+    std::fill_n(zeros_.get(), std::max(layer.projected, panels_.padded), T(0));
   }
 
   Status run(ParallelRun parallel) {
@@ -43,12 +48,13 @@ class Backward {
   }
 
  private:
-  int unit_team() const {
-    return choose_split(layer_, threads_, panels_) == Split::units ? threads_ : 1;
+  Split split_of(int team) const {
+    return choose_split(layer_, team, panels_.count, panels_.recurrent_columns());
   }
+  int unit_team() const { return split_of(threads_) == Split::units ? threads_ : 1; }
 
   void work(int thread, int team) {
-    const Share share(layer_, thread, team, panels_, units_, state_, inputs_);
+    const Share share(layer_, split_of(team), thread, team, Cell::units, units_, state_, inputs_);
     const int64_t rows = share.rows.count;
     const int64_t blocks =
         std::clamp<int64_t>((layer_.steps * rows + block_rows / 2) / block_rows, 1, layer_.steps);
@@ -81,11 +87,12 @@ class Backward {
       for (int64_t c = mine.first; c < mine.last; ++c) pack_one(c);
     };
     chunks(state_, [&](int64_t c) {
-      Pack::gate_rows_chunk(hh_panel(c), as<T>(layer_.weight_hh), state_, c, layer_.hidden);
+      Pack::gate_rows_chunk(state, hh_panel(c), as<T>(layer_.weight_hh), state_, c, layer_.hidden);
     });
     if (grad_.grad_x)
       chunks(inputs_, [&](int64_t c) {
-        Pack::gate_rows_chunk(ih_panel(c), as<T>(layer_.weight_ih), inputs_, c, layer_.hidden);
+        Pack::gate_rows_chunk(input, ih_panel(c), as<T>(layer_.weight_ih), inputs_, c,
+                              layer_.hidden);
       });
     if (layer_.weight_hr)
       chunks(units_, [&](int64_t c) {
@@ -93,7 +100,7 @@ class Backward {
       });
   }
 
-  // The bias sums start at zero, the gradient of the cell state at grad_c_n, and x has none beyond lengths.
+  // The bias sums start at zero, what is carried at grad_c_n, and x has no gradient beyond lengths.
   void start(const Share& share, Arrays& arrays) {
     const bool idle = share.rows.count == 0;  // adds nothing, so its sums must be zero
     for (int64_t p = share.panels.first; p < share.panels.last; ++p) {
@@ -107,8 +114,8 @@ class Backward {
     for (int64_t j = 0; j < share.rows.count; ++j) {
       const int64_t slot = share.rows.slot(j), b = schedule_.batch_row(slot);
       const T* dc_n = grad_.grad_c_n ? as<T>(grad_.grad_c_n) + b * layer_.hidden : zeros_.get();
-      for (int64_t p = share.panels.first; p < share.panels.last; ++p)
-        store(arrays.dc(j) + p * N, load_part(dc_n + p * N, layer_.hidden - p * N));
+      for (int64_t p = share.panels.first; carries && p < share.panels.last; ++p)
+        store(arrays.carry(j) + p * N, load_part(dc_n + p * N, layer_.hidden - p * N));
       if (grad_.grad_x && (!share.by_units() || j % share.team == share.thread))
         for (int64_t t = schedule_.length(slot); t < layer_.steps; ++t)
           std::fill_n(dx_row(t, b), layer_.input, T(0));
@@ -128,7 +135,7 @@ class Backward {
       if (running(s) == 0) continue;
       point_rows(share, arrays, at, s, running(s), row, behind);
       step(share, arrays, at, running(s), row);
-      cut_cells(share, arrays, s, running(s));
+      if (carries) cut(share, arrays, s, running(s));
       wait(share);
       behind = row;
     }
@@ -145,31 +152,31 @@ class Backward {
   void point_rows(const Share& share, Arrays& arrays, Pointers& at, int64_t s, int64_t running,
                   int64_t row, int64_t behind) {
     const int64_t staying = share.rows.running(schedule_.running(s + 1));
-    const int64_t padded = panels_ * N;
     for (int64_t j = 0; j < running; ++j) {
       const int64_t slot = share.rows.slot(j), b = schedule_.batch_row(slot);
       const int64_t t = schedule_.time(s, slot), saved = schedule_.saved_row(s, slot);
       const bool stays = j < staying;
       at.behind[j] =
           stays && !schedule_.restarts(s + 1, slot) ? behind + j : arrays.zero_row();
-      at.z[j] = as<T>(grad_.saved_gates) + saved * gates * padded;
-      at.c[j] = as<T>(grad_.saved_cells) + saved * padded;
+      at.z[j] = as<T>(grad_.saved) + saved * panels_.saved_columns();
+      at.now[j] = has_cells ? saved_cells_ + saved * panels_.padded : y_row(t, b);
       at.dy[j] = as<T>(grad_.grad_y) + t * grad_.grad_y_step + b * grad_.grad_y_row;
       at.dh_n[j] = stays || !grad_.grad_h_n ? zeros_.get()
                                             : as<T>(grad_.grad_h_n) + b * layer_.projected;
       at.x[row + j] = as<T>(layer_.x) + t * layer_.x_step + b * layer_.x_row;
       at.dx[row + j] = grad_.grad_x ? dx_row(t, b) : nullptr;
       at.dh[row + j] = layer_.weight_hr ? arrays.dh(row + j) : nullptr;
+      const T* c_before = zeros_.get();
       if (schedule_.restarts(s, slot)) {
-        at.c_before[j] = at.h_before[row + j] = zeros_.get();
+        at.h_before[row + j] = zeros_.get();
       } else if (s == 0) {
-        at.c_before[j] = as<T>(layer_.c0) + b * layer_.hidden;
         at.h_before[row + j] = as<T>(layer_.h0) + b * layer_.projected;
+        if (has_cells) c_before = as<T>(layer_.c0) + b * layer_.hidden;
       } else {
-        at.c_before[j] = as<T>(grad_.saved_cells) + schedule_.saved_row(s - 1, slot) * padded;
-        at.h_before[row + j] = as<T>(grad_.y) + schedule_.time(s - 1, slot) * grad_.y_step +
-                               b * grad_.y_row;
+        at.h_before[row + j] = y_row(schedule_.time(s - 1, slot), b);
+        if (has_cells) c_before = saved_cells_ + schedule_.saved_row(s - 1, slot) * panels_.padded;
       }
+      at.before[j] = has_cells ? c_before : at.h_before[row + j];
     }
   }
 
@@ -177,7 +184,7 @@ class Backward {
   void step(const Share& share, Arrays& arrays, Pointers& at, int64_t running, int64_t row) {
     for (int64_t c = share.state_chunks.first; c < share.state_chunks.last; ++c) {
       const int64_t vector = state_.first_vector(c);
-      multiply_dz(
+      dz_product<state>(
           arrays, at, at.behind.data(), running, hh_panel(c), state_.vectors_in(c),
           [&](auto& tile, int64_t j, int r, int v) {
             const int64_t column = (vector + v) * N, rest = layer_.projected - column;
@@ -207,29 +214,32 @@ class Backward {
   template <int R, int NV>
   GATEWISE_INLINE void cell_gradient(Arrays& arrays, Pointers& at, const Tile<T, R, NV>& tile,
                                      int64_t vector, int64_t j, int64_t row) {
+    constexpr int columns = Cell::vectors / Cell::units;  // of one vector of units
     for (int r = 0; r < R; ++r)
       for (int v = 0; v < NV; ++v) {
-        const int64_t p = vector + v, unit = p * N;
-        Vec<T> z[gates];
-        for (int gate = 0; gate < gates; ++gate)
-          z[gate] = load(at.z[j + r] + (p * gates + gate) * N);
-        // c0 is not padded, so the last vector of a row may be partial.
-        const Vec<T> c_before = load_part(at.c_before[j + r] + unit, layer_.hidden - unit);
-        Vec<T> dc = load(arrays.dc(j + r) + unit);
-        const Vec<T> h = Cell::backward(z, load(at.c[j + r] + unit), c_before, tile.v[r][v], dc);
-        store(arrays.dc(j + r) + unit, dc);
-        T* out = arrays.dz(p, row + j + r);
-        for (int gate = 0; gate < gates; ++gate) store(out + gate * N, z[gate]);
+        const int64_t p = (vector + v) / Cell::units, first = (vector + v) % Cell::units * columns;
+        const int64_t unit = (vector + v) * N, rest = layer_.hidden - unit;
+        Vec<T> z[columns];
+        for (int i = 0; Cell::saves && i < columns; ++i)
+          z[i] = load(at.z[j + r] + p * width + (first + i) * N);
+        // Rows of h, h0 and c0 are not padded, so their last vector may be partial.
+        const Vec<T> now = has_cells ? load(at.now[j + r] + unit) : load_part(at.now[j + r] + unit, rest);
+        const Vec<T> before = carries ? load_part(at.before[j + r] + unit, rest) : Vec<T>{};
+        Vec<T> carry = carries ? load(arrays.carry(j + r) + unit) : Vec<T>{};
+        const Vec<T> h = Cell::backward(z, now, before, tile.v[r][v], carry);
+        if (carries) store(arrays.carry(j + r) + unit, carry);
+        T* out = arrays.dz(p, row + j + r) + first * N;
+        for (int i = 0; i < columns; ++i) store(out + i * N, z[i]);
         if (layer_.weight_hr) store(arrays.h(p, row + j + r), h);
       }
   }
 
-  // A cut before position s keeps the gradient of the cell state from the steps before it.
-  void cut_cells(const Share& share, Arrays& arrays, int64_t s, int64_t running) {
+  // A cut before position s keeps what is carried from the steps before it.
+  void cut(const Share& share, Arrays& arrays, int64_t s, int64_t running) {
     for (int64_t j = 0; j < running; ++j)
       if (schedule_.restarts(s, share.rows.slot(j)))
-        std::fill(arrays.dc(j) + share.panels.first * N, arrays.dc(j) + share.panels.last * N,
-                  T(0));
+        std::fill(arrays.carry(j) + share.panels.first * N,
+                  arrays.carry(j) + share.panels.last * N, T(0));
   }
 
   void accumulate_weights(const Share& share, Arrays& arrays, Pointers& at, int64_t count,
@@ -238,26 +248,33 @@ class Backward {
     at.spread_h.spread(at.h_before, count);
     for (int64_t p = share.panels.first; p < share.panels.last; ++p) {
       const T* dz = arrays.dz(p, 0);
-      arrays.ih.add(p, at.x.data(), count, dz, first);
-      arrays.hh.add(p, at.h_before.data(), count, dz, first);
-      Tile<T, 1, gates> sum;
-      for (int v = 0; v < gates; ++v) sum.v[0][v] = load(arrays.bias(p) + v * N);
-      for (int64_t m = 0; m < count; ++m, dz += width)
-        for (int v = 0; v < gates; ++v) sum.v[0][v] += load(dz + v * N);
-      for (int v = 0; v < gates; ++v) store(arrays.bias(p) + v * N, sum.v[0][v]);
+      arrays.ih.add(p, at.x.data(), count, dz + input.first * N, width, first);
+      arrays.hh.add(p, at.h_before.data(), count, dz + state.first * N, width, first);
+      add_bias(arrays.bias(p), dz, count);
     }
     if (layer_.weight_hr)
       for (int64_t g = share.groups.first; g < share.groups.last; ++g)
-        arrays.hr.add(g, at.dh.data(), count, arrays.h(g * gates, 0), first);
+        arrays.hr.add(g, at.dh.data(), count, arrays.h(g * tile_vectors, 0), tile_vectors * N, first);
+  }
+
+  // Sums of a few rows first: adding one row after the other to a long sum would lose bits.
+  static void add_bias(T* bias, const T* dz, int64_t count) {
+    constexpr int64_t few = 32;
+    for (int64_t first = 0; first < count; first += few) {
+      Vec<T> sum[Cell::vectors] = {};
+      for (int64_t m = first; m < std::min(first + few, count); ++m, dz += width)
+        for (int v = 0; v < Cell::vectors; ++v) sum[v] += load(dz + v * N);
+      for (int v = 0; v < Cell::vectors; ++v) store(bias + v * N, load(bias + v * N) + sum[v]);
+    }
   }
 
   void input_gradient(const Share& share, Arrays& arrays, Pointers& at, int64_t count) {
     for (int64_t c = share.input_chunks.first; c < share.input_chunks.last; ++c)
-      multiply_dz(arrays, at, at.each.data(), count, ih_panel(c), inputs_.vectors_in(c), zero_tile,
-                  [&](auto& tile, int64_t row) {
-                    store_tile(tile, inputs_.first_vector(c), layer_.input,
-                               [&](int r) { return at.dx[row + r]; });
-                  });
+      dz_product<input>(arrays, at, at.each.data(), count, ih_panel(c), inputs_.vectors_in(c),
+                        zero_tile, [&](auto& tile, int64_t row) {
+                          store_tile(tile, inputs_.first_vector(c), layer_.input,
+                                     [&](int r) { return at.dx[row + r]; });
+                        });
   }
 
   // The gradients of h0 and c0, from the carried rows of position 0.
@@ -268,94 +285,61 @@ class Backward {
       const int64_t slot = share.rows.slot(j), b = schedule_.batch_row(slot);
       at.behind[j] =
           schedule_.restarts(0, slot) ? arrays.zero_row() : arrays.carried_row() + j;
-      for (int64_t p = share.panels.first; p < share.panels.last; ++p)
-        store_part(dc0 + b * layer_.hidden + p * N, load(arrays.dc(j) + p * N),
+      for (int64_t p = share.panels.first; has_cells && p < share.panels.last; ++p)
+        store_part(dc0 + b * layer_.hidden + p * N, load(arrays.carry(j) + p * N),
                    layer_.hidden - p * N);
     }
     for (int64_t c = share.state_chunks.first; c < share.state_chunks.last; ++c)
-      multiply_dz(arrays, at, at.behind.data(), share.rows.count, hh_panel(c),
-                  state_.vectors_in(c), zero_tile, [&](auto& tile, int64_t j) {
-                    store_tile(tile, state_.first_vector(c), layer_.projected, [&](int r) {
-                      return dh0 + schedule_.batch_row(share.rows.slot(j + r)) * layer_.projected;
-                    });
-                  });
+      dz_product<state>(
+          arrays, at, at.behind.data(), share.rows.count, hh_panel(c), state_.vectors_in(c),
+          [&](auto& tile, int64_t j, int r, int v) {
+            const int64_t unit = (state_.first_vector(c) + v) * N;
+            tile.v[r][v] = carries && !has_cells ? load(arrays.carry(j + r) + unit) : Vec<T>{};
+          },
+          [&](auto& tile, int64_t j) {
+            store_tile(tile, state_.first_vector(c), layer_.projected, [&](int r) {
+              return dh0 + schedule_.batch_row(share.rows.slot(j + r)) * layer_.projected;
+            });
+          });
   }
 
   // Adds up the members' sums in their order and writes them in the layout of the weights.
   void collect(int thread, int team, int members) {
     Arrays& sum = arrays_[0];
-    const Range panels = even_range(panels_, thread, team);
+    const auto unpack = [&](const Part& part, void* out, const T* in, int64_t p, int64_t depth) {
+      if (out)
+        Pack::unpack_gate_panel(part, static_cast<T*>(out), in, p, layer_.hidden, depth);
+    };
+    const Range panels = even_range(panels_.count, thread, team);
     for (int64_t p = panels.first; p < panels.last; ++p) {
       for (int m = 1; m < members; ++m) {
         sum.ih.merge(arrays_[m].ih, p);
         sum.hh.merge(arrays_[m].hh, p);
         for (int64_t i = 0; i < width; ++i) sum.bias(p)[i] += arrays_[m].bias(p)[i];
       }
-      Pack::unpack_gate_panel(static_cast<T*>(grad_.grad_weight_ih), sum.ih.panel(p), p,
-                              layer_.hidden, layer_.input);
-      Pack::unpack_gate_panel(static_cast<T*>(grad_.grad_weight_hh), sum.hh.panel(p), p,
-                              layer_.hidden, layer_.projected);
-      for (void* bias : {grad_.grad_bias_ih, grad_.grad_bias_hh})
-        if (bias)
-          Pack::unpack_gate_panel(static_cast<T*>(bias), sum.bias(p), p, layer_.hidden, 1);
+      unpack(input, grad_.grad_weight_ih, sum.ih.panel(p), p, layer_.input);
+      unpack(state, grad_.grad_weight_hh, sum.hh.panel(p), p, layer_.projected);
+      unpack(input, grad_.grad_bias_ih, sum.bias(p) + input.first * N, p, 1);
+      unpack(state, grad_.grad_bias_hh, sum.bias(p) + state.first * N, p, 1);
     }
     if (!layer_.weight_hr) return;
     T* out = static_cast<T*>(grad_.grad_weight_hr);
     const Range groups = even_range(sum.groups(), thread, team);
     for (int64_t g = groups.first; g < groups.last; ++g) {
       for (int m = 1; m < members; ++m) sum.hr.merge(arrays_[m].hr, g);
-      const int64_t first = g * width, count = std::min(width, layer_.hidden - first);
+      constexpr int64_t group = tile_vectors * N;
+      const int64_t first = g * group, count = std::min(group, layer_.hidden - first);
       for (int64_t k = 0; k < layer_.projected; ++k)
-        std::copy_n(sum.hr.panel(g) + k * width, count, out + k * layer_.hidden + first);
+        std::copy_n(sum.hr.panel(g) + k * group, count, out + k * layer_.hidden + first);
     }
   }
 
-  // Calls sink(tile, first row) with start + dz[rows]·weights for all tiles of `count` rows, where
-  // start(tile, first row, r, v) sets one vector. The sum runs over so few panels at a time that
-  // their weights stay in the second-level cache while all the rows pass.
-  template <typename Start, typename Sink>
-  void multiply_dz(const Arrays& arrays, Pointers& at, const int64_t* rows, int64_t count,
-                   const T* weights, int vectors, Start&& start, Sink&& sink) const {
-    const int64_t panel_size = width * vectors * N;
-    const int64_t parts = ceil_div(panels_ * panel_size * int64_t(sizeof(T)), cached_bytes);
-    for (int part = 0; part < parts; ++part) {
-      const Range panels = even_range(panels_, part, int(parts));
-      for_tiles(vectors, count, [&](auto R, auto NV, int64_t row) {
-        Tile<T, R, NV> tile;
-        T* partial = at.partial.get() + row * tile_vectors * N;
-        for (int r = 0; r < R; ++r)
-          for (int v = 0; v < NV; ++v)
-            if (part == 0)
-              start(tile, row, r, v);
-            else
-              tile.v[r][v] = load(partial + (r * NV + v) * N);
-        RowPointers<T, R> a;
-        for (int r = 0; r < R; ++r) a.row[r] = arrays.dz(panels.first, rows[row + r]);
-        const T* b = weights + panels.first * panel_size;
-        for (int64_t p = panels.first; p < panels.last; ++p, b += panel_size) {
-          // The next panel's rows: other threads have written them, or they lie far apart.
-          for (int r = 0; r < R && p + 1 < panels.last; ++r)
-            prefetch<gates, false>(a.row[r] + arrays.dz_rows * width);
-          multiply_panel(tile, a, b, std::min<int64_t>(N, layer_.hidden - p * N));
-          for (int r = 0; r < R; ++r) a.row[r] += arrays.dz_rows * width;
-        }
-        if (part + 1 == parts) return sink(tile, row);
-        for (int r = 0; r < R; ++r)
-          for (int v = 0; v < NV; ++v) store(partial + (r * NV + v) * N, tile.v[r][v]);
-      });
-    }
-  }
-
-  // tile += one panel of dz times its weights; the last panel may hold fewer units than lanes, and
-  // what stands behind them is zero.
-  template <int R, int NV>
-  static GATEWISE_INLINE void multiply_panel(Tile<T, R, NV>& tile, RowPointers<T, R> dz,
-                                             const T* weights, int64_t units) {
-    if (units == N) return multiply(tile, dz, width, weights);
-    for (int gate = 0; gate < gates; ++gate, weights += N * NV * N) {
-      multiply(tile, dz, units, weights);
-      for (int r = 0; r < R; ++r) dz.row[r] += N;
-    }
+  // start + dz[rows]·weights for the weights of x or of h: see multiply_dz in backward_product.h.
+  template <const Part& part, typename Start, typename Sink>
+  void dz_product(const Arrays& arrays, Pointers& at, const int64_t* rows, int64_t count,
+                const T* weights, int vectors, Start&& start, Sink&& sink) const {
+    multiply_dz<T, Cell, part.first, part.count>(arrays, at.partial.get(), layer_.hidden, rows,
+                                                 count, weights, vectors, start, sink);
   }
 
   static constexpr auto zero_tile = [](auto& tile, int64_t, int r, int v) {
@@ -367,13 +351,16 @@ class Backward {
   }
 
   T* hh_panel(int64_t c) const {
-    return weight_hh_.get() + state_.first_vector(c) * N * panels_ * width;
+    return weight_hh_.get() + state_.first_vector(c) * N * panels_.count * state.count * N;
   }
   T* ih_panel(int64_t c) const {
-    return weight_ih_.get() + inputs_.first_vector(c) * N * panels_ * width;
+    return weight_ih_.get() + inputs_.first_vector(c) * N * panels_.count * input.count * N;
   }
   T* hr_panel(int64_t c) const {
     return weight_hr_.get() + units_.first_vector(c) * N * layer_.projected;
+  }
+  const T* y_row(int64_t t, int64_t b) const {
+    return as<T>(grad_.y) + t * grad_.y_step + b * grad_.y_row;
   }
   T* dx_row(int64_t t, int64_t b) const {
     return static_cast<T*>(grad_.grad_x) + (t * layer_.batch + b) * layer_.input;
@@ -382,12 +369,12 @@ class Backward {
   // Rows of a block: the longer, the rarer are the weight gradients read and written; the shorter,
   // the better dz stays in the cache.
   static constexpr int64_t block_rows = 384;  // about: the blocks of a sequence are even
-  static constexpr int64_t cached_bytes = 192 << 10;
 
   const Layer& layer_;
   const LayerGradient& grad_;
   const Schedule schedule_;
-  const int64_t panels_;
+  const Panels<T, Cell> panels_;
+  const T* const saved_cells_;
   const int threads_;
   const Chunks units_, state_, inputs_;
   const Buffer<T> weight_hh_, weight_ih_, weight_hr_, zeros_;

@@ -18,23 +18,33 @@ namespace GATEWISE_ISA {
 template <typename T, template <typename> class CellOf>
 class Forward {
   using Cell = CellOf<T>;
-  using Pack = Packer<T>;
+  using Pack = Packer<T, Cell>;
   static constexpr int N = Simd<T>::lanes;
+  static constexpr int vectors = Cell::vectors;
+  static constexpr Part input = Cell::input, state = Cell::state;
+  static constexpr bool has_cells = Cell::memory == Memory::cell;
+  static_assert(Cell::units == 1 || (Cell::memory == Memory::none && !Cell::projects));
 
  public:
   Forward(const Layer& layer, const LayerOutput& out, int threads)
-      : layer_(layer), out_(out), schedule_(layer), panels_(ceil_div(layer.hidden, N)),
-        padded_(panels_ * N),
-        streams_(layer.steps * layer.batch * gates * padded_ * int64_t(sizeof(T)) >= streamed_bytes &&
-                 std::uintptr_t(out.saved_gates) % sizeof(Vec<T>) == 0),
+      : layer_(layer), out_(out), schedule_(layer), panels_(layer.hidden),
+        saved_cells_(out.saved
+                         ? static_cast<T*>(out.saved) +
+                               layer.steps * layer.batch * panels_.saved_columns()
+                         : nullptr),
+        streams_(layer.steps * layer.batch * panels_.saved_columns() * int64_t(sizeof(T)) >=
+                     streamed_bytes &&
+                 std::uintptr_t(out.saved) % sizeof(Vec<T>) == 0),
         projection_(layer.projected, N, tile_vectors),
-        weight_ih_(panels_ * layer.input * gates * N),
-        weight_hh_(panels_ * layer.projected * gates * N), bias_(panels_ * gates * N),
+        weight_ih_(panels_.count * layer.input * input.count * N),
+        weight_hh_(panels_.count * layer.projected * state.count * N),
+        bias_(panels_.count * vectors * N),
         weight_hr_(layer.weight_hr ? projection_.vectors * N * layer.hidden : 0),
-        unprojected_(layer.weight_hr ? layer.batch * padded_ : 0),
-        zeros_(std::max(layer.projected, padded_)),
-        threads_(worthwhile_threads(layer, threads)), barrier_(threads_) {
-    std::fill_n(zeros_.get(), std::max(layer.projected, padded_), T(0));
+        unprojected_(layer.weight_hr ? layer.batch * panels_.padded : 0),
+        zeros_(std::max(layer.projected, panels_.padded)),
+        threads_(worthwhile_threads(layer, threads, panels_.recurrent_columns())),
+        barrier_(threads_) {
+    std::fill_n(zeros_.get(), std::max(layer.projected, panels_.padded), T(0));
   }
 
   Status run(ParallelRun parallel) {
@@ -46,37 +56,40 @@ class Forward {
 
  private:
   // What one thread needs for its share: the input product of a block of steps, the running cell
-  // states, and pointers to the rows of the block (x) and of a step.
+  // states, and pointers to the rows of the block (x) and of a step; those to cell states are unused
+  // by a cell without.
   struct Scratch {
     Buffer<T> z, cells;
     std::vector<const T*> x, h_before, c_before;
-    std::vector<T*> saved, c, h;  // saved: the gates of a row, null for inference
+    std::vector<T*> saved, c, h;  // saved: the columns of a row, null for inference
 
-    Scratch(int64_t rows, int64_t block_rows, int64_t padded)
-        : z(block_rows * padded * gates), cells(rows * padded), x(block_rows), h_before(rows),
+    Scratch(int64_t rows, int64_t block_rows, const Panels<T, Cell>& panels)
+        : z(block_rows * panels.count * input.count * N),
+          cells(has_cells ? rows * panels.padded : 0), x(block_rows), h_before(rows),
           c_before(rows), saved(rows), c(rows), h(rows) {}
   };
 
   void work(int thread, int team) {
-    const Split split = choose_split(layer_, team, panels_);
+    const Split split =
+        choose_split(layer_, team, panels_.count, panels_.recurrent_columns());
     const RowShare rows(layer_, split, thread, team);
     const bool by_units = split == Split::units;
     const int part = by_units ? thread : 0, parts = by_units ? team : 1;
-    const Range panels = even_range(panels_, part, parts);
+    const Range panels = even_range(panels_.count, part, parts);
     const int64_t block = std::max<int64_t>(1, block_rows / std::max<int64_t>(1, rows.count));
     const int64_t steps_in_block = std::min(block, layer_.steps);
 
     pack(thread, team);
     std::unique_ptr<Scratch> scratch;
     try {
-      scratch = std::make_unique<Scratch>(rows.count, steps_in_block * rows.count, padded_);
+      scratch = std::make_unique<Scratch>(rows.count, steps_in_block * rows.count, panels_);
     } catch (const std::bad_alloc&) {
       failed_ = true;
     }
     barrier_.wait(thread, team);  // the weights are packed, and every thread knows of a failure
     if (failed_) return;
 
-    start_cells(*scratch, rows, panels);
+    if (has_cells) start_cells(*scratch, rows, panels);
     const bool fused = shares_tile(rows.count);
     for (int64_t s = 0; s < layer_.steps; s += steps_in_block) {
       const int64_t last = std::min(s + steps_in_block, layer_.steps);
@@ -96,7 +109,7 @@ class Forward {
           if (by_units) barrier_.wait(thread, team);
         }
         const Range outputs = layer_.weight_hr ? even_range(layer_.projected, part, parts)
-                                               : Range{panels.first * N, panels.last * N};
+                                               : units_of(panels);
         finish_rows(*scratch, rows, step, running, panels, outputs);
         block_row += running;
       }
@@ -106,21 +119,14 @@ class Forward {
   }
 
   void pack(int thread, int team) {
-    const T* bias_ih = static_cast<const T*>(layer_.bias_ih);
-    const T* bias_hh = static_cast<const T*>(layer_.bias_hh);
-    const Range range = even_range(panels_, thread, team);
+    const Range range = even_range(panels_.count, thread, team);
     for (int64_t p = range.first; p < range.last; ++p) {
-      const int64_t width = gates * N;
-      Pack::gate_panel(weight_ih_.get() + p * layer_.input * width, as<T>(layer_.weight_ih), p,
-                       layer_.hidden, layer_.input);
-      Pack::gate_panel(weight_hh_.get() + p * layer_.projected * width, as<T>(layer_.weight_hh), p,
-                       layer_.hidden, layer_.projected);
-      for (int gate = 0; gate < gates; ++gate)
-        for (int64_t u = 0; u < N; ++u) {
-          const int64_t unit = p * N + u, at = gate * layer_.hidden + unit;
-          bias_.get()[(p * gates + gate) * N + u] =
-              bias_ih && unit < layer_.hidden ? bias_ih[at] + bias_hh[at] : T(0);
-        }
+      Pack::gate_panel(input, ih_panel(p), as<T>(layer_.weight_ih), p, layer_.hidden, layer_.input);
+      Pack::gate_panel(state, hh_panel(p), as<T>(layer_.weight_hh), p, layer_.hidden,
+                       layer_.projected);
+      std::fill_n(bias_of(p), vectors * N, T(0));
+      if (layer_.bias_ih) add_bias(input, p, as<T>(layer_.bias_ih));
+      if (layer_.bias_hh) add_bias(state, p, as<T>(layer_.bias_hh));
     }
     if (!layer_.weight_hr) return;
     const Range chunks = even_range(projection_.count, thread, team);
@@ -129,12 +135,21 @@ class Forward {
                              as<T>(layer_.weight_hr), projection_, c, layer_.hidden);
   }
 
+  void add_bias(const Part& part, int64_t p, const T* bias) {
+    for (int i = 0; i < part.count; ++i) {
+      const int64_t unit = first_unit<Cell, N>(p, i);
+      T* sum = bias_of(p) + (part.first + i) * N;
+      for (int64_t u = 0; u < std::min<int64_t>(N, layer_.hidden - unit); ++u)
+        sum[u] += bias[part.gate[i] * layer_.hidden + unit + u];
+    }
+  }
+
   // The running cell states, padded to whole vectors, from c0.
   void start_cells(Scratch& scratch, const RowShare& rows, Range panels) {
     for (int64_t j = 0; j < rows.count; ++j) {
       const T* c0 = as<T>(layer_.c0) + schedule_.batch_row(rows.slot(j)) * layer_.hidden;
       for (int64_t p = panels.first; p < panels.last; ++p)
-        store(scratch.cells.get() + j * padded_ + p * N,
+        store(scratch.cells.get() + j * panels_.padded + p * N,
               load_part(c0 + p * N, layer_.hidden - p * N));
     }
   }
@@ -142,8 +157,9 @@ class Forward {
   // Worth it while both packed weights stay in the second-level cache, and with rows enough to use
   // each vector of the weights several times.
   bool shares_tile(int64_t rows) const {
-    const int64_t weights = (layer_.input + layer_.projected) * padded_ * gates * int64_t(sizeof(T));
-    return rows >= 2 * tile_rows && weights <= cached_bytes;
+    const int64_t weights = layer_.input * input.count + layer_.projected * state.count;
+    return rows >= 2 * tile_rows &&
+           weights * panels_.count * N * int64_t(sizeof(T)) <= cached_bytes;
   }
 
   // Points to the inputs of a block of steps; returns how many rows that are.
@@ -163,43 +179,42 @@ class Forward {
   void project_input(Scratch& scratch, Range panels, int64_t count) {
     for (int64_t p = panels.first; p < panels.last; ++p) {
       for_row_tiles(count, [&](auto R, int64_t row) {
-        Tile<T, R, gates> tile;
+        Tile<T, R, vectors> tile;
         input_product(tile, &scratch.x[row], p);
         for (int r = 0; r < R; ++r)
-          for (int v = 0; v < gates; ++v)
-            store(z_row(scratch, row + r) + (p * gates + v) * N, tile.v[r][v]);
+          for (int v = 0; v < input.count; ++v)
+            store(z_row(scratch, row + r) + (p * input.count + v) * N,
+                  tile.v[r][input.first + v]);
       });
     }
   }
 
   // Row of the input product of a block.
   T* z_row(const Scratch& scratch, int64_t row) const {
-    return scratch.z.get() + row * gates * padded_;
+    return scratch.z.get() + row * panels_.count * input.count * N;
   }
 
   // tile = bias + x·W_ihᵀ
   template <int R>
-  GATEWISE_INLINE void input_product(Tile<T, R, gates>& tile, const T* const* rows,
+  GATEWISE_INLINE void input_product(Tile<T, R, vectors>& tile, const T* const* rows,
                                      int64_t p) const {
     RowPointers<T, R> x;
     for (int r = 0; r < R; ++r) {
       x.row[r] = rows[r];
-      for (int v = 0; v < gates; ++v) tile.v[r][v] = load(bias_.get() + (p * gates + v) * N);
+      for (int v = 0; v < vectors; ++v) tile.v[r][v] = load(bias_of(p) + v * N);
     }
-    multiply(tile, x, layer_.input, weight_ih_.get() + p * layer_.input * gates * N);
+    multiply_columns<input.first, input.count>(tile, x, layer_.input, ih_panel(p));
   }
 
   void point_rows(Scratch& scratch, const RowShare& rows, int64_t s, int64_t running) {
-    T* saved = static_cast<T*>(out_.saved_cells);
-    T* saved_gates = static_cast<T*>(out_.saved_gates);
+    T* saved = static_cast<T*>(out_.saved);
     for (int64_t j = 0; j < running; ++j) {
-      const int64_t slot = rows.slot(j);
-      T* cell = scratch.cells.get() + j * padded_;
+      const int64_t slot = rows.slot(j), saved_row = schedule_.saved_row(s, slot);
+      T* cell = has_cells ? scratch.cells.get() + j * panels_.padded : nullptr;
       T* y = y_row(s, slot);
-      if (saved_gates)
-        scratch.saved[j] = saved_gates + schedule_.saved_row(s, slot) * gates * padded_;
-      scratch.c[j] = saved ? saved + schedule_.saved_row(s, slot) * padded_ : cell;
-      scratch.h[j] = layer_.weight_hr ? unprojected_.get() + slot * padded_ : y;
+      if (saved) scratch.saved[j] = saved + saved_row * panels_.saved_columns();
+      scratch.c[j] = saved && has_cells ? saved_cells_ + saved_row * panels_.padded : cell;
+      scratch.h[j] = layer_.weight_hr ? unprojected_.get() + slot * panels_.padded : y;
       if (schedule_.restarts(s, slot)) {
         scratch.h_before[j] = scratch.c_before[j] = zeros_.get();
       } else if (s == 0) {
@@ -207,41 +222,54 @@ class Forward {
         scratch.c_before[j] = cell;
       } else {
         scratch.h_before[j] = y_row(s - 1, slot);
-        scratch.c_before[j] = saved ? saved + schedule_.saved_row(s - 1, slot) * padded_ : cell;
+        scratch.c_before[j] =
+            saved && has_cells
+                ? saved_cells_ + schedule_.saved_row(s - 1, slot) * panels_.padded
+                : cell;
       }
     }
   }
 
-  // One step: z += h_before·W_hhᵀ, then the cell, both on the tile. z starts from the rows of x if they are given, and
-  // from the stored input product otherwise.
+  // One step: z += h_before·W_hhᵀ, then the cell, both on the tile. z starts from the rows of x if they
+  // are given, and from the stored input product otherwise.
   void advance(Scratch& scratch, Range panels, int64_t running, const T* const* x,
                const T* stored) {
     for (int64_t p = panels.first; p < panels.last; ++p) {
-      const T* panel = weight_hh_.get() + p * layer_.projected * gates * N;
-      const int64_t units = layer_.weight_hr ? N : layer_.hidden - p * N;
       for_row_tiles(running, [&](auto R, int64_t row) {
-        Tile<T, R, gates> tile;
+        Tile<T, R, vectors> tile;
         RowPointers<T, R> h;
         for (int r = 0; r < R; ++r) h.row[r] = scratch.h_before[row + r];
         if (x)
           input_product(tile, x + row, p);
         else
-          for (int r = 0; r < R; ++r)
-            for (int v = 0; v < gates; ++v)
-              tile.v[r][v] = load(stored + (row + r) * gates * padded_ + (p * gates + v) * N);
-        multiply(tile, h, layer_.projected, panel);
-        for (int r = 0; r < R; ++r) {
-          Vec<T> c = load(scratch.c_before[row + r] + p * N);
-          const Vec<T> h_new = Cell::forward(tile.v[r], c);
-          store(scratch.c[row + r] + p * N, c);
-          store_part(scratch.h[row + r] + p * N, h_new, units);
-          if (!out_.saved_gates) continue;
-          T* saved = scratch.saved[row + r] + p * gates * N;
-          for (int v = 0; v < gates; ++v)
-            streams_ ? stream(saved + v * N, tile.v[r][v]) : store(saved + v * N, tile.v[r][v]);
-        }
+          for (int r = 0; r < R; ++r) {
+            const T* z = stored + ((row + r) * panels_.count + p) * input.count * N;
+            for (int v = 0; v < vectors; ++v)
+              tile.v[r][v] =
+                  load(input.has(v) ? z + (v - input.first) * N : bias_of(p) + v * N);
+          }
+        multiply_columns<state.first, state.count>(tile, h, layer_.projected, hh_panel(p));
+        for (int r = 0; r < R; ++r) finish_row(scratch, row + r, p, tile.v[r]);
       });
     }
+  }
+
+  // The cell on the columns of one row, and what is kept of it.
+  GATEWISE_INLINE void finish_row(Scratch& scratch, int64_t j, int64_t p, Vec<T> (&z)[vectors]) {
+    constexpr int units = Cell::units;
+    const int64_t unit = p * units * N, rest = layer_.hidden - unit;
+    Vec<T> before[units], h[units];
+    if (Cell::memory != Memory::none)
+      before[0] = has_cells ? load(scratch.c_before[j] + unit)
+                            : load_part(scratch.h_before[j] + unit, rest);
+    Cell::forward(z, before, h);
+    if (has_cells) store(scratch.c[j] + unit, before[0]);
+    for (int v = 0; v < units; ++v)
+      store_part(scratch.h[j] + unit + v * N, h[v], layer_.weight_hr ? N : rest - v * N);
+    if (!Cell::saves || !out_.saved) return;
+    T* saved = scratch.saved[j] + p * vectors * N;
+    for (int v = 0; v < vectors; ++v)
+      streams_ ? stream(saved + v * N, z[v]) : store(saved + v * N, z[v]);
   }
 
   // y = h·W_hrᵀ for the rows of one step.
@@ -271,14 +299,14 @@ class Forward {
   void finish_rows(Scratch& scratch, const RowShare& rows, int64_t s, int64_t running,
                    Range panels, Range outputs) {
     const int64_t staying = rows.running(schedule_.running(s + 1));
-    const Range units{panels.first * N, std::min(panels.last * N, layer_.hidden)};
-    outputs.last = std::min(outputs.last, layer_.projected);
+    const Range units = units_of(panels);
     for (int64_t j = staying; j < running; ++j) {
       const int64_t slot = rows.slot(j), b = schedule_.batch_row(slot);
       const T* y = y_row(s, slot);
       T* h_n = static_cast<T*>(out_.h_n) + b * layer_.projected;
-      T* c_n = static_cast<T*>(out_.c_n) + b * layer_.hidden;
       std::copy(y + outputs.first, y + outputs.last, h_n + outputs.first);
+      if (!has_cells) continue;
+      T* c_n = static_cast<T*>(out_.c_n) + b * layer_.hidden;
       std::copy(scratch.c[j] + units.first, scratch.c[j] + units.last, c_n + units.first);
     }
   }
@@ -292,6 +320,15 @@ class Forward {
     }
   }
 
+  Range units_of(Range panels) const {
+    constexpr int64_t units = Cell::units * N;
+    return {panels.first * units, std::min(panels.last * units, layer_.hidden)};
+  }
+  T* ih_panel(int64_t p) const { return weight_ih_.get() + p * layer_.input * input.count * N; }
+  T* hh_panel(int64_t p) const {
+    return weight_hh_.get() + p * layer_.projected * state.count * N;
+  }
+  T* bias_of(int64_t p) const { return bias_.get() + p * vectors * N; }
   T* y_row(int64_t s, int64_t slot) const {
     return static_cast<T*>(out_.y) + schedule_.time(s, slot) * out_.y_step +
            schedule_.batch_row(slot) * out_.y_row;
@@ -306,7 +343,8 @@ class Forward {
   const Layer& layer_;
   const LayerOutput& out_;
   const Schedule schedule_;
-  const int64_t panels_, padded_;
+  const Panels<T, Cell> panels_;
+  T* const saved_cells_;  // null for inference
   const bool streams_;
   const Chunks projection_;
   const Buffer<T> weight_ih_, weight_hh_, bias_, weight_hr_, unprojected_, zeros_;

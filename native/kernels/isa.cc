@@ -1,8 +1,7 @@
-// The kernels of one instruction set. CMake compiles this file once per set, with GATEWISE_ISA as the
-// name of the set and GATEWISE_VECTOR_BYTES as its width.
-#include "backward.h"
-#include "cells/lstm.h"
-#include "forward.h"
+// The kernels of one instruction set: the cells, which are compiled beside it, and what is no cell.
+// CMake compiles these files once per set, with GATEWISE_ISA as the name of the set and
+// GATEWISE_VECTOR_BYTES as its width.
+#include "layer.h"
 #include "peak.h"
 
 #define GATEWISE_TEXT_OF(name) #name
@@ -11,34 +10,15 @@
 namespace gatewise {
 namespace GATEWISE_ISA {
 
-// Calls f(T()) with the type that `dtype` names.
-template <typename F>
-auto with_type(Dtype dtype, F&& f) {
-  return dtype == Dtype::float32 ? f(float()) : f(double());
-}
+#define GATEWISE_DECLARE(name) extern const CellKernels name##_kernels;
+GATEWISE_CELLS(GATEWISE_DECLARE)
+#define GATEWISE_ADDRESS(name) &name##_kernels,
+const CellKernels* const cells[] = {GATEWISE_CELLS(GATEWISE_ADDRESS)};
+
+const CellKernels& cell(Cell cell) { return *cells[int(cell)]; }
 
 int64_t lanes(Dtype dtype) {
   return with_type(dtype, [](auto t) { return int64_t(Simd<decltype(t)>::lanes); });
-}
-
-Status lstm_forward(Dtype dtype, const Layer& layer, const LayerOutput& out,
-                    const Threads& threads) try {
-  if (!lengths_valid(layer)) return Status::bad_length;
-  return with_type(dtype, [&](auto t) {
-    return Forward<decltype(t), LstmCell>(layer, out, threads.count).run(threads.run);
-  });
-} catch (const std::bad_alloc&) {
-  return Status::no_memory;
-}
-
-Status lstm_backward(Dtype dtype, const Layer& layer, const LayerGradient& grad,
-                     const Threads& threads) try {
-  if (!lengths_valid(layer)) return Status::bad_length;
-  return with_type(dtype, [&](auto t) {
-    return Backward<decltype(t), LstmCell>(layer, grad, threads.count).run(threads.run);
-  });
-} catch (const std::bad_alloc&) {
-  return Status::no_memory;
 }
 
 void evaluate(Dtype dtype, int function, const void* in, void* out, int64_t count) {
@@ -56,8 +36,19 @@ int64_t burn(Dtype dtype, int64_t iterations, const Threads& threads) {
 }
 
 extern const Kernels kernels;
-const Kernels kernels = {GATEWISE_TEXT(GATEWISE_ISA), lanes, lstm_forward, lstm_backward,
-                         evaluate, burn};
+const Kernels kernels = {
+    GATEWISE_TEXT(GATEWISE_ISA),
+    lanes,
+    [](Dtype dtype, Cell which, int64_t hidden) { return cell(which).saved_row(dtype, hidden); },
+    [](Dtype dtype, const Layer& layer, const LayerOutput& out, const Threads& threads) {
+      return cell(layer.cell).forward(dtype, layer, out, threads);
+    },
+    [](Dtype dtype, const Layer& layer, const LayerGradient& grad, const Threads& threads) {
+      return cell(layer.cell).backward(dtype, layer, grad, threads);
+    },
+    evaluate,
+    burn,
+};
 
 }  // namespace GATEWISE_ISA
 }  // namespace gatewise

@@ -1,17 +1,16 @@
 // Packs weights into the panels that the micro-kernels read, and unpacks their gradients.
 //
-// A unit panel p holds the hidden units p·N to p·N+N-1 (N lanes), zero beyond H. Weights with gates
-// along their rows (4H×K) become [panel][k][gate][N]. The transposed products read [chunk][k][v][N]:
-// column chunks of up to four vectors, with the gate axis as k in the order (panel, gate, unit).
+// What a panel is stands in cell.h; units beyond H are zero. Weights with gates along their rows
+// (G·H×K) become [panel][k][column][N], for the columns of the part that they add to. The transposed
+// products read [chunk][k][v][N]: column chunks of up to four vectors, with the gate axis as k in the
+// order (panel, column, unit).
 #pragma once
-#include "simd.h"
+#include "cell.h"
 #include "team.h"
 #include "tile.h"
 
 namespace gatewise {
 namespace GATEWISE_ISA {
-
-constexpr int gates = 4;
 
 // Columns of a matrix cut into chunks of `width` vectors (the last may be narrower).
 struct Chunks {
@@ -21,8 +20,10 @@ struct Chunks {
       : columns(columns), vectors(ceil_div(columns, lanes)), width(width),
         count(ceil_div(vectors, width)) {}
 
-  // The width that leaves the busiest of `team` threads the least to do.
-  static Chunks balanced(int64_t columns, int lanes, int team) {
+  // The width that leaves the busiest of `team` threads the least to do; whole panels of `units`
+  // vectors.
+  static Chunks balanced(int64_t columns, int lanes, int team, int units = 1) {
+    if (units > 1) return Chunks(columns, lanes, units);
     constexpr double cost[] = {0, 1.6, 1.15, 1.03, 1.0};  // per vector, by tile width
     Chunks best(columns, lanes, tile_vectors);
     double least = 0;
@@ -45,50 +46,54 @@ struct Chunks {
   }
 };
 
-template <typename T>
+template <typename T, typename Cell>
 struct Packer {
   static constexpr int N = Simd<T>::lanes;
 
-  // [k][gate][N] of one panel, from weight gates·H×K, one gate after the other: each of its N rows is
+  // [k][column][N] of one panel, from weight G·H×K, one column after the other: each of its N rows is
   // then read from end to end.
-  static void gate_panel(T* out, const T* weight, int64_t panel, int64_t hidden, int64_t depth) {
-    const int64_t units = std::min<int64_t>(N, hidden - panel * N);
-    for (int gate = 0; gate < gates; ++gate) {
-      const T* rows = weight + (gate * hidden + panel * N) * depth;
+  static void gate_panel(const Part& part, T* out, const T* weight, int64_t panel, int64_t hidden,
+                         int64_t depth) {
+    for (int i = 0; i < part.count; ++i) {
+      const int64_t unit = first_unit<Cell, N>(panel, i), units = hidden - unit;
+      const T* rows = weight + (part.gate[i] * hidden + unit) * depth;
       for (int64_t first = 0; first < depth; first += N) {
         Vec<T> v[N];
         for (int u = 0; u < N; ++u)
           v[u] = u < units ? load_part(rows + u * depth + first, depth - first) : Vec<T>{};
         transpose<T>(v);
         for (int k = 0; k < std::min<int64_t>(N, depth - first); ++k)
-          store(out + ((first + k) * gates + gate) * N, v[k]);
+          store(out + ((first + k) * part.count + i) * N, v[k]);
       }
     }
   }
 
   // The reverse for one panel of a gradient. Plain loops in blocks that keep both sides in the
   // first-level cache: the writes, not the transposition, are what it waits for.
-  static void unpack_gate_panel(T* weight, const T* in, int64_t panel, int64_t hidden,
-                                int64_t depth) {
-    const int64_t units = std::min<int64_t>(N, hidden - panel * N);
+  static void unpack_gate_panel(const Part& part, T* weight, const T* in, int64_t panel,
+                                int64_t hidden, int64_t depth) {
     for (int64_t first = 0; first < depth; first += 16)
-      for (int gate = 0; gate < gates; ++gate)
-        for (int64_t u = 0; u < units; ++u)
+      for (int i = 0; i < part.count; ++i) {
+        const int64_t unit = first_unit<Cell, N>(panel, i);
+        T* rows = weight + (part.gate[i] * hidden + unit) * depth;
+        for (int64_t u = 0; u < std::min<int64_t>(N, hidden - unit); ++u)
           for (int64_t k = first; k < std::min<int64_t>(first + 16, depth); ++k)
-            weight[(gate * hidden + panel * N + u) * depth + k] = in[(k * gates + gate) * N + u];
+            rows[u * depth + k] = in[(k * part.count + i) * N + u];
+      }
   }
 
-  // [k = (panel, gate, unit)][v][N] of one chunk of the columns of weight gates·H×C.
-  static void gate_rows_chunk(T* out, const T* weight, const Chunks& chunks, int64_t chunk,
-                              int64_t hidden) {
-    const int64_t panels = ceil_div(hidden, N);
+  // [k = (panel, column, unit)][v][N] of one chunk of the columns of weight G·H×C.
+  static void gate_rows_chunk(const Part& part, T* out, const T* weight, const Chunks& chunks,
+                              int64_t chunk, int64_t hidden) {
+    const int64_t panels = ceil_div(hidden, Cell::units * N);
     for (int64_t panel = 0; panel < panels; ++panel)
-      for (int gate = 0; gate < gates; ++gate)
+      for (int i = 0; i < part.count; ++i) {
+        const int64_t unit = first_unit<Cell, N>(panel, i);
         for (int64_t u = 0; u < N; ++u) {
-          const bool inside = panel * N + u < hidden;
-          const T* row = weight + (gate * hidden + panel * N + u) * chunks.columns;
-          out = chunk_row(out, inside ? row : nullptr, chunks, chunk);
+          const T* row = weight + (part.gate[i] * hidden + unit + u) * chunks.columns;
+          out = chunk_row(out, unit + u < hidden ? row : nullptr, chunks, chunk);
         }
+      }
   }
 
   // [k][v][N] of one chunk of the columns of a plain matrix depth×C.

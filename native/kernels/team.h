@@ -55,18 +55,19 @@ enum class Split { rows, units };
 
 // Measured: with fewer rows a thread leaves the register tile empty; in short sequences the sums of
 // each thread's own weight gradients cost more than the barriers; with a larger H the weights no
-// longer fit the cache of one core, and half of them does.
-inline Split choose_split(const Layer& layer, int team, int64_t unit_vectors) {
+// longer fit the cache of one core, and half of them does. `columns` are those of the recurrent
+// weight, in so many panels.
+inline Split choose_split(const Layer& layer, int team, int64_t panels, int64_t columns) {
   const int64_t rows = layer.batch / team;
-  const bool by_rows = rows >= 8 && rows * layer.steps >= 64 && layer.hidden <= 512;
-  return by_rows || team == 1 || unit_vectors < team ? Split::rows : Split::units;
+  const bool fits = columns * layer.projected <= 4 * 512 * 512;
+  const bool by_rows = rows >= 8 && rows * layer.steps >= 64 && fits;
+  return by_rows || team == 1 || panels < team ? Split::rows : Split::units;
 }
 
 // Threads worth waking: none for less than some microseconds of work, nor, when units are split,
 // for steps that cost less than the barrier.
-inline int worthwhile_threads(const Layer& layer, int wanted) {
-  const int64_t hidden = std::max<int64_t>(16, layer.hidden);  // a vector costs what it costs
-  const int64_t per_step = 8 * layer.batch * hidden * (layer.projected + layer.input);
+inline int worthwhile_threads(const Layer& layer, int wanted, int64_t columns) {
+  const int64_t per_step = 2 * layer.batch * columns * (layer.projected + layer.input);
   if (wanted <= 1 || per_step * layer.steps < 400000) return 1;
   return layer.batch >= 16 * wanted || per_step / wanted >= 16000 ? wanted : 1;
 }

@@ -27,40 +27,47 @@ struct RowPointers {
   const T* row[R];
 };
 
-// tile[r][v] += sum over k of a.row[r][k] · panel[k·NV + v], k < depth.
+// tile[r][first + v] += sum over k of a.row[r][k] · panel[k·count + v], k < depth, v < count.
+template <int first, int count, typename T, int R, int NV>
+GATEWISE_INLINE void multiply_columns(Tile<T, R, NV>& tile, const RowPointers<T, R>& a,
+                                      int64_t depth, const T* panel) {
+  constexpr int N = Simd<T>::lanes;
+  for (int64_t k = 0; k < depth; ++k, panel += count * N) {
+    Vec<T> b[count];
+#pragma GCC unroll 4
+    for (int v = 0; v < count; ++v) b[v] = load(panel + v * N);
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) {
+      const Vec<T> s = broadcast<T>(a.row[r][k]);
+#pragma GCC unroll 4
+      for (int v = 0; v < count; ++v) tile.v[r][first + v] += s * b[v];
+    }
+  }
+}
+
+// All columns: tile[r][v] += sum over k of a.row[r][k] · panel[k·NV + v].
 template <typename T, int R, int NV>
 GATEWISE_INLINE void multiply(Tile<T, R, NV>& tile, const RowPointers<T, R>& a, int64_t depth,
                               const T* panel) {
+  multiply_columns<0, NV>(tile, a, depth, panel);
+}
+
+// tile[r][v] += sum over m of rows[m][first + r] · panel[m·stride + v·N]: a product with the
+// transpose of the matrix whose rows are `rows`.
+template <typename T, int R, int NV>
+GATEWISE_INLINE void multiply_outer(Tile<T, R, NV>& tile, const T* const* rows, int64_t first,
+                                    int64_t count, const T* panel, int64_t stride) {
   constexpr int N = Simd<T>::lanes;
-  for (int64_t k = 0; k < depth; ++k, panel += NV * N) {
+  for (int64_t m = 0; m < count; ++m, panel += stride) {
+    const T* a = rows[m] + first;
     Vec<T> b[NV];
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) b[v] = load(panel + v * N);
 #pragma GCC unroll 6
     for (int r = 0; r < R; ++r) {
-      const Vec<T> s = broadcast<T>(a.row[r][k]);
-#pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) tile.v[r][v] += s * b[v];
-    }
-  }
-}
-
-// tile[r][v] += sum over m of rows[m][first + r] · panel[m·4 + v]: a product with the transpose of
-// the matrix whose rows are `rows`.
-template <typename T, int R>
-GATEWISE_INLINE void multiply_outer(Tile<T, R, tile_vectors>& tile, const T* const* rows,
-                                    int64_t first, int64_t count, const T* panel) {
-  constexpr int N = Simd<T>::lanes;
-  for (int64_t m = 0; m < count; ++m, panel += tile_vectors * N) {
-    const T* a = rows[m] + first;
-    Vec<T> b[tile_vectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < tile_vectors; ++v) b[v] = load(panel + v * N);
-#pragma GCC unroll 6
-    for (int r = 0; r < R; ++r) {
       const Vec<T> s = broadcast<T>(a[r]);
 #pragma GCC unroll 4
-      for (int v = 0; v < tile_vectors; ++v) tile.v[r][v] += s * b[v];
+      for (int v = 0; v < NV; ++v) tile.v[r][v] += s * b[v];
     }
   }
 }

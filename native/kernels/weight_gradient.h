@@ -1,4 +1,4 @@
-// The gradient of one weight matrix while it is being summed: [panel][k][gate][N], the layout of the
+// The gradient of one weight matrix while it is being summed: [panel][k][column][N], the layout of the
 // packed weight, so that the product adds to whole vectors.
 #pragma once
 #include <algorithm>
@@ -10,9 +10,9 @@
 namespace gatewise {
 namespace GATEWISE_ISA {
 
-template <typename T>
+template <typename T, int columns>
 class WeightGradient {
-  static constexpr int64_t width = gates * Simd<T>::lanes;
+  static constexpr int64_t width = columns * Simd<T>::lanes;
 
  public:
   WeightGradient() = default;
@@ -22,19 +22,19 @@ class WeightGradient {
 
   void clear(int64_t p) { std::fill_n(panel(p), depth_ * width, T(0)); }
 
-  // panel p += rowsᵀ·dz for `count` rows, or = if it is the first sum; dz is that panel's
-  // [row][gate][N].
-  void add(int64_t p, const T* const* rows, int64_t count, const T* dz, bool first) {
+  // panel p += rowsᵀ·dz for `count` rows, or = if it is the first sum; rows of dz are `stride` apart.
+  void add(int64_t p, const T* const* rows, int64_t count, const T* dz, int64_t stride,
+           bool first) {
     constexpr int N = Simd<T>::lanes;
     for_row_tiles(depth_, [&](auto R, int64_t k) {
-      Tile<T, R, tile_vectors> tile;
+      Tile<T, R, columns> tile;
       T* at = panel(p) + k * width;
       for (int r = 0; r < R; ++r)
-        for (int v = 0; v < tile_vectors; ++v)
-          tile.v[r][v] = first ? Vec<T>{} : load(at + (r * tile_vectors + v) * N);
-      multiply_outer(tile, rows, k, count, dz);
+        for (int v = 0; v < columns; ++v)
+          tile.v[r][v] = first ? Vec<T>{} : load(at + (r * columns + v) * N);
+      multiply_outer(tile, rows, k, count, dz, stride);
       for (int r = 0; r < R; ++r)
-        for (int v = 0; v < tile_vectors; ++v) store(at + (r * tile_vectors + v) * N, tile.v[r][v]);
+        for (int v = 0; v < columns; ++v) store(at + (r * columns + v) * N, tile.v[r][v]);
     });
   }
 

@@ -1,4 +1,4 @@
-// Every instruction set, both dtypes: outputs and gradients against the reference, at sizes around
+// Every cell, instruction set and dtype: outputs and gradients against the reference, at sizes around
 // the width of a vector, with every option, unaligned and strided, nothing written outside.
 #include "run.h"
 
@@ -20,7 +20,7 @@ void test_case(const Kernels& kernels, const Case& sizes, const Setup& setup) {
   if (!setup.wants_x) want.grad_x.clear();
   if (!setup.wants_state) want.grad_h0.clear(), want.grad_c0.clear();
   for_each_array([&](const char* name, const Numbers& mine, const Numbers& right) {
-    const double error = relative_error(mine, right), allowed = tolerance<T>(sizes);
+    const double error = relative_error(name, mine, right, sizes), allowed = tolerance<T>(sizes);
     check(error <= allowed, "%s %s, %s: relative error of %s is %.3g, allowed %.3g", kernels.isa,
           sizeof(T) == 4 ? "float" : "double", describe(sizes).c_str(), name, error, allowed);
     worst = std::max(worst, error / allowed);
@@ -28,28 +28,31 @@ void test_case(const Kernels& kernels, const Case& sizes, const Setup& setup) {
   ++checked;
 }
 
-// Below, at and above one vector, and beyond two; for one lane the same places without vectors.
-std::vector<int64_t> widths(int64_t lanes) {
+// Below, at and above one vector, and beyond two; for a cell with four vectors of units in a panel
+// the places around that. For one lane the same places without vectors.
+std::vector<int64_t> widths(Cell cell, int64_t lanes) {
   if (lanes == 1) return {1, 2, 5, 13};
+  if (cell == Cell::rnn_tanh || cell == Cell::rnn_relu)
+    return {lanes - 1, 2 * lanes + 3, 4 * lanes, 5 * lanes + 1};
   return {lanes - 1, lanes, lanes + 1, 2 * lanes + 3};
 }
 
 // All sizes, each with some of the options; the draws see to it that all options meet.
 template <typename T>
-void test_sizes(const Kernels& kernels, int draws) {
+void test_sizes(const Kernels& kernels, Cell cell, int draws) {
   std::mt19937 random(7);
   const auto one_in = [&](int n) { return random() % n == 0; };
-  const std::vector<int64_t> around = widths(kernels.lanes(dtype_of<T>));
+  const std::vector<int64_t> around = widths(cell, kernels.lanes(dtype_of<T>));
   for (const int64_t H : around)
     for (const int64_t I : around)
       for (const int64_t steps : {1, 2, 3, 17})
         for (const int64_t B : {1, 2, 5, 33})
           for (int draw = 0; draw < draws; ++draw) {
             Case c;
-            c.T = steps, c.B = B, c.I = I, c.H = H;
+            c.cell = cell, c.T = steps, c.B = B, c.I = I, c.H = H;
             c.reverse = one_in(2), c.bias = !one_in(4);
             c.lengths = one_in(2), c.reset = one_in(2);
-            c.projection = one_in(3);
+            c.projection = one_in(3) && cell == Cell::lstm;
             c.P = c.projection ? around[random() % around.size()] : H;
             c.seed = random();
             Setup setup;
@@ -61,11 +64,13 @@ void test_sizes(const Kernels& kernels, int draws) {
 }
 
 template <typename T>
-void test_extremes(const Kernels& kernels, bool quick) {
+void test_extremes(const Kernels& kernels, Cell cell, bool quick) {
   for (int options = 0; options < 32; ++options) {
     Case c;
+    c.cell = cell;
     c.reverse = options & 1, c.bias = options & 2, c.projection = options & 4;
     c.lengths = options & 8, c.reset = options & 16;
+    if (c.projection && cell != Cell::lstm) continue;
     c.seed = unsigned(options);
     c.T = c.B = c.I = c.H = c.P = 1;
     test_case<T>(kernels, c, {});
@@ -92,12 +97,15 @@ void test_extremes(const Kernels& kernels, bool quick) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const bool few = quick(argc, argv);
   for (const Kernels* kernels : all_kernels()) {
-    const int draws = quick(argc, argv) ? 1 : 4;
-    test_sizes<float>(*kernels, draws);
-    test_sizes<double>(*kernels, draws);
-    test_extremes<float>(*kernels, quick(argc, argv));
-    test_extremes<double>(*kernels, quick(argc, argv));
+    for (const Cell cell : all_cells) {
+      const int draws = few ? 1 : cell == Cell::lstm ? 4 : 2;
+      test_sizes<float>(*kernels, cell, draws);
+      test_sizes<double>(*kernels, cell, draws);
+      test_extremes<float>(*kernels, cell, few);
+      test_extremes<double>(*kernels, cell, few);
+    }
     std::printf("  %-8s worst error %.2f of the allowed\n", kernels->isa, worst);
     worst = 0;
   }

@@ -7,6 +7,8 @@ import io
 import itertools
 import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,19 @@ def test_the_code_of_a_page(page, tmp_path, monkeypatch):
                 assert_same_print(shown, printed.getvalue())
 
 
+@pytest.mark.skipif(not shutil.which("c++"), reason="needs a C++ compiler, as the set-up does")
+def test_the_cell_of_the_page_compiles(tmp_path):
+    text = (ROOT / "docs" / "adding_a_cell.md").read_text(encoding="utf-8")
+    (source,) = [body for language, body in FENCED.findall(text) if language == "cpp"]
+    page = tmp_path / "janet.cc"
+    page.write_text(source.replace("../layer.h", str(ROOT / "native" / "kernels" / "layer.h")))
+    flags = ["-std=c++17", "-fsyntax-only", "-DGATEWISE_ISA=page", "-DGATEWISE_VECTOR_BYTES=0"]
+    done = subprocess.run(  # noqa: S603 - our own page
+        [shutil.which("c++"), *flags, str(page)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_readmes_are_twins():
     english, chinese = (
         [
@@ -89,4 +104,4 @@ def test_another_print_is_noticed(shown, printed):
 
 
 def test_a_page_has_code():
-    assert all(blocks(page) for page in PAGES if page.stem in {"README", "lstm", "forecasting"})
+    assert all(blocks(page) for page in PAGES if page.stem in {"README", "layers", "forecasting"})

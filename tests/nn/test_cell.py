@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import gatewise.nn
-from gatewise.ops.reference import lstm_step
+from gatewise.ops import reference
 from support.compare import assert_close, assert_equal
 
 
@@ -45,7 +45,7 @@ def test_a_loop_of_cells_is_the_reference():
     h, c = torch.randn(2, 3, 5, dtype=torch.float64).unbind()
     weights = list(cell.parameters())
     for x in torch.randn(4, 3, 4, dtype=torch.float64):
-        want = lstm_step(x, h, c, weights)
+        want = reference.step(reference.LSTM, x, (h, c), weights)
         h, c = cell(x, (h, c))
         assert_close({"h": h, "c": c}, {"h": want[0], "c": want[1]}, tolerance=1e-14)
 

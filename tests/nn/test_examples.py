@@ -7,9 +7,12 @@ import importlib
 
 import pytest
 
+import gatewise.nn
 
-@pytest.mark.parametrize("name", ["lstm", "cell", "stack", "replace"])
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "cell", "stack", "replace"])
 def test_examples(name):
-    result = doctest.testmod(importlib.import_module(f"gatewise.nn.{name}"))
+    module = importlib.import_module(f"gatewise.nn.{name}")
+    result = doctest.testmod(module, extraglobs={"LSTM": gatewise.nn.LSTM})
     assert result.attempted > 0
     assert result.failed == 0

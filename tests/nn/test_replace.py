@@ -1,4 +1,4 @@
-"""replace: every torch.nn.LSTM of a model becomes ours, and nothing else changes."""
+"""replace: every recurrent layer of torch in a model becomes ours, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ class Model(nn.Module):
         self.blocks = nn.ModuleList([nn.Sequential(nn.Linear(10, 4), nn.LSTM(4, 4))])
         self.shared = self.blocks[0][1]
         self.alias = self.shared
-        self.gru = nn.GRU(4, 4)
+        self.gru = nn.GRU(4, 4, 2)
+        self.rnn = nn.RNN(4, 4, nonlinearity="relu")
+        self.cell = nn.LSTMCell(4, 4)
 
     def forward(self, x):
         y = self.encoder(x)[0]
         y = self.blocks[0](y)[0]
-        return self.alias(self.shared(y)[0])[0]
+        y = self.alias(self.shared(y)[0])[0]
+        return self.rnn(self.gru(y)[0])[0]
 
 
 def test_a_model_keeps_its_results_parameters_and_structure():
@@ -38,20 +41,29 @@ def test_a_model_keeps_its_results_parameters_and_structure():
     state = torch.random.get_rng_state()
     assert replace(model) is model
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert not any(type(module) is nn.LSTM for module in model.modules())
+    assert not any(isinstance(module, nn.RNNBase) for module in model.modules())
     assert type(model.encoder) is gatewise.nn.LSTM
-    assert type(model.gru) is nn.GRU
+    assert type(model.gru) is gatewise.nn.GRU
+    assert type(model.rnn) is gatewise.nn.RNN
+    assert type(model.cell) is nn.LSTMCell
     assert model.shared is model.alias is model.blocks[0][1]
     assert list(model.state_dict()) == names
     assert all(weight is parameters[name] for name, weight in model.named_parameters())
     assert_close({"y": model(x)}, {"y": before}, tolerance=1e-13)
 
 
-@pytest.mark.parametrize("options", CONFIGURATIONS, ids=str)
-def test_a_bare_layer_is_returned_anew(options):
-    theirs, ours = twins(4, 5, **options)
+BARE = [
+    *(("LSTM", options) for options in CONFIGURATIONS),
+    ("GRU", {"num_layers": 2, "bidirectional": True}),
+    ("RNN", {"nonlinearity": "relu", "bias": False}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), BARE, ids=str)
+def test_a_bare_layer_is_returned_anew(kind, options):
+    theirs, ours = twins(4, 5, kind=kind, **options)
     fresh = replace(theirs)
-    assert type(fresh) is gatewise.nn.LSTM
+    assert type(fresh) is type(ours)
     assert repr(fresh) == repr(ours)
     x = torch.randn(3, 3, 4, dtype=torch.float64)
     assert_equal(results(fresh, x), results(ours, x))

@@ -175,11 +175,12 @@ def test_a_stack_may_have_no_recurrent_layer():
     ("layer", "message"),
     [
         (lambda: nn.LSTM(3, 4), "expected gatewise.nn.LSTM, got torch.nn.LSTM.*replace"),
-        (lambda: nn.GRU(3, 4), "acts on each step alone, got GRU"),
+        (lambda: nn.GRU(3, 4), "expected gatewise.nn.GRU, got torch.nn.GRU.*replace"),
+        (lambda: nn.GRUCell(3, 4), "acts on each step alone, got GRUCell"),
         (lambda: nn.BatchNorm1d(3), "acts on each step alone, got BatchNorm1d"),
         (lambda: LSTM(3, 4, batch_first=True), r"Stack\(..., batch_first=True\)"),
     ],
-    ids=["LSTM", "GRU", "BatchNorm1d", "batch_first"],
+    ids=["LSTM", "GRU", "GRUCell", "BatchNorm1d", "batch_first"],
 )
 def test_layers_that_do_not_fit_are_refused(layer, message):
     with pytest.raises(GatewiseError, match=message) as refusal:

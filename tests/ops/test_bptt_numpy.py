@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from gatewise.ops import reference
 from gatewise.ops.reference import bptt_numpy
 from support.compare import assert_close
-from support.lstm_case import LSTMCase, evaluate
+from support.layer_case import LayerCase, evaluate, reference_layer
 
 
 def _by_hand(x, h0, c0, weights, **_):
@@ -34,15 +33,15 @@ class _ByHand(torch.autograd.Function):
 @pytest.mark.parametrize(
     "case",
     [
-        LSTMCase(),
-        LSTMCase(T=1, B=1, I=1, H=1),
-        LSTMCase(T=40, B=2, I=3, H=8, seed=1),
-        LSTMCase(T=12, scale=3.0, seed=2),
+        LayerCase(),
+        LayerCase(T=1, B=1, I=1, H=1),
+        LayerCase(T=40, B=2, I=3, H=8, seed=1),
+        LayerCase(T=12, scale=3.0, seed=2),
     ],
     ids=str,
 )
 def test_outputs_and_all_gradients_agree_with_autograd(case):
-    autograd = evaluate(reference.lstm_layer, case, torch.float64)
+    autograd = evaluate(reference_layer, case, torch.float64)
     assert_close(evaluate(_by_hand, case, torch.float64), autograd, tolerance=1e-10)
 
 

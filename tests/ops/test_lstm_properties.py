@@ -8,7 +8,7 @@ from torch import Tensor
 
 from support.backends import BACKENDS, layer_of
 from support.compare import assert_close
-from support.lstm_case import LSTMCase
+from support.layer_case import LayerCase
 
 TOLERANCE = 1e-12
 
@@ -19,7 +19,7 @@ def _named(y: Tensor, h_n: Tensor, c_n: Tensor, *_) -> dict[str, Tensor]:
     return {"y": y, "h_n": h_n, "c_n": c_n}
 
 
-def _inputs(case: LSTMCase) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+def _inputs(case: LayerCase) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     x, h0, c0, *weights = case.tensors(torch.float64).values()
     return x, h0, c0, weights
 
@@ -27,7 +27,7 @@ def _inputs(case: LSTMCase) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
 @pytest.mark.parametrize("split", [1, 4, 8])
 def test_splitting_and_carrying_the_state_equals_the_whole(backend, split):
     layer = layer_of(backend)
-    x, h0, c0, weights = _inputs(LSTMCase(T=9, H=17, P=5))
+    x, h0, c0, weights = _inputs(LayerCase(T=9, H=17, P=5))
     first = layer(x[:split], h0, c0, weights)
     second = layer(x[split:], first[1], first[2], weights)
     whole = _named(*layer(x, h0, c0, weights))
@@ -37,7 +37,7 @@ def test_splitting_and_carrying_the_state_equals_the_whole(backend, split):
 
 def test_step_by_step_equals_the_whole(backend):
     layer = layer_of(backend)
-    x, h0, c0, weights = _inputs(LSTMCase(T=9, H=17))
+    x, h0, c0, weights = _inputs(LayerCase(T=9, H=17))
     h, c, steps = h0, c0, []
     for step in x.split(1):
         y, h, c, _ = layer(step, h, c, weights)
@@ -48,7 +48,7 @@ def test_step_by_step_equals_the_whole(backend):
 
 def test_permuting_the_batch_permutes_the_result(backend):
     layer = layer_of(backend)
-    case = LSTMCase(T=6, B=7, H=9, D=2, lengths=True, reset=True)
+    case = LayerCase(T=6, B=7, H=9, D=2, lengths=True, reset=True)
     x, h0, c0, weights = _inputs(case)
     order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
     options = case.sequence_options()
@@ -67,7 +67,7 @@ def test_permuting_the_batch_permutes_the_result(backend):
 
 def test_lengths_equal_each_sequence_on_its_own(backend):
     layer = layer_of(backend)
-    case = LSTMCase(T=8, B=6, H=9, P=4, D=2, lengths=True, seed=5)
+    case = LayerCase(T=8, B=6, H=9, P=4, D=2, lengths=True, seed=5)
     x, h0, c0, weights = _inputs(case)
     lengths = case.sequence_options()["lengths"]
     assert len(set(lengths.tolist())) > 3
@@ -84,7 +84,7 @@ def test_lengths_equal_each_sequence_on_its_own(backend):
 
 def test_time_turned_around_equals_the_other_direction(backend):
     layer = layer_of(backend)
-    x, h0, c0, weights = _inputs(LSTMCase(T=7, H=9, D=2))
+    x, h0, c0, weights = _inputs(LayerCase(T=7, H=9, D=2))
     count = len(weights) // 2
     y, h_n, c_n, _ = layer(x, h0, c0, weights)
     swapped = [*weights[count:], *weights[:count]]
@@ -101,7 +101,7 @@ def test_time_turned_around_equals_the_other_direction(backend):
 @pytest.mark.parametrize("length", [7, 5], ids=["whole", "padded"])
 def test_reset_equals_the_pieces_run_apart(backend, cuts, length):
     layer = layer_of(backend)
-    x, h0, c0, weights = _inputs(LSTMCase(T=7, B=1, H=9, D=2))
+    x, h0, c0, weights = _inputs(LayerCase(T=7, B=1, H=9, D=2))
     reset = torch.zeros(7, 1, dtype=torch.bool)
     reset[list(cuts)] = True
     lengths = None if length == 7 else torch.tensor([length])
@@ -127,7 +127,7 @@ def test_reset_equals_the_pieces_run_apart(backend, cuts, length):
 
 def test_the_trace_holds_the_equations(backend):
     layer = layer_of(backend)
-    case = LSTMCase(T=6, B=3, H=9, P=4, D=2, lengths=True, seed=1)
+    case = LayerCase(T=6, B=3, H=9, P=4, D=2, lengths=True, seed=1)
     x, h0, c0, weights = _inputs(case)
     lengths = case.sequence_options()["lengths"]
     y, h_n, _, trace = layer(x, h0, c0, weights, lengths=lengths, trace=True)
@@ -152,7 +152,7 @@ def test_the_trace_holds_the_equations(backend):
 
 def test_a_repetition_gives_the_same_bits(backend):
     layer = layer_of(backend)
-    case = LSTMCase(T=9, B=5, H=33, D=2, lengths=True)
+    case = LayerCase(T=9, B=5, H=33, D=2, lengths=True)
     x, h0, c0, weights = _inputs(case)
     first = _named(*layer(x, h0, c0, weights, **case.sequence_options()))
     again = _named(*layer(x, h0, c0, weights, **case.sequence_options()))

@@ -1,4 +1,4 @@
-"""The operators gatewise::lstm and gatewise::lstm_backward, called directly."""
+"""The operators gatewise::recurrent and gatewise::recurrent_backward, called directly."""
 
 from __future__ import annotations
 
@@ -14,43 +14,50 @@ from torch.autograd import forward_ad
 from gatewise.errors import InvalidStateError, InvalidValueError
 from gatewise.nn import LSTM
 from support.compare import assert_close, assert_equal
-from support.lstm_case import LSTMCase
+from support.layer_case import LayerCase
 
-lstm = torch.ops.gatewise.lstm
-lstm_backward = torch.ops.gatewise.lstm_backward
-CASE = LSTMCase(T=4, B=3, I=5, H=6, D=2)
+recurrent = torch.ops.gatewise.recurrent
+recurrent_backward = torch.ops.gatewise.recurrent_backward
+CASE = LayerCase(T=4, B=3, I=5, H=6, D=2)
 # Worth two threads, with rows shared out and with units shared out.
-LARGE = [LSTMCase(T=6, B=64, I=40, H=48, D=2), LSTMCase(T=6, B=4, I=90, H=130, lengths=True)]
+LARGE = [
+    LayerCase(T=6, B=64, I=40, H=48, D=2),
+    LayerCase(T=6, B=4, I=90, H=130, lengths=True),
+    LayerCase(cell="gru", T=6, B=4, I=90, H=130, D=2),
+]
 
 
 class Operands(NamedTuple):
+    cell: str
     x: Tensor
-    h0: Tensor
-    c0: Tensor
+    states: list[Tensor]
     weights: list[Tensor]
     lengths: Tensor | None
     reset: Tensor | None
 
 
-def operands(case: LSTMCase, dtype: torch.dtype = torch.float32, *, grad: bool = False) -> Operands:
-    x, h0, c0, *weights = (t.requires_grad_(grad) for t in case.tensors(dtype).values())
-    return Operands(x, h0, c0, weights, **case.sequence_options())
+def operands(
+    case: LayerCase, dtype: torch.dtype = torch.float32, *, grad: bool = False
+) -> Operands:
+    x, *others = (t.requires_grad_(grad) for t in case.tensors(dtype).values())
+    states, weights = others[: case.states], others[case.states :]
+    return Operands(case.cell, x, states, weights, **case.sequence_options())
 
 
-def backward_operands(case: LSTMCase, dtype: torch.dtype = torch.float32) -> tuple:
+def backward_operands(case: LayerCase, dtype: torch.dtype = torch.float32) -> tuple:
     given = operands(case, dtype)
-    y, h_n, c_n, saved = lstm(*given, True)
-    grads = (torch.ones_like(y), torch.ones_like(h_n), torch.ones_like(c_n))
+    y, final, saved = recurrent(*given, True)
+    grads = (torch.ones_like(y), [torch.ones_like(state) for state in final])
     return (*grads, *given, y, saved, True, True)
 
 
-def train(case: LSTMCase) -> dict[str, Tensor]:
+def train(case: LayerCase) -> dict[str, Tensor]:
     """Return outputs and all gradients of one call."""
     given = operands(case, grad=True)
-    y, h_n, c_n, *_ = lstm(*given, True)
-    inputs = [given.x, given.h0, given.c0, *given.weights]
-    grads = torch.autograd.grad((y * y).sum() + h_n.sum() + c_n.sum(), inputs)
-    named = {"y": y, "h_n": h_n, "c_n": c_n}
+    y, final, _ = recurrent(*given, True)
+    inputs = [given.x, *given.states, *given.weights]
+    grads = torch.autograd.grad((y * y).sum() + sum(state.sum() for state in final), inputs)
+    named = {"y": y} | {f"final{n}": state for n, state in enumerate(final)}
     return {n: v.detach() for n, v in named.items()} | {f"grad{n}": g for n, g in enumerate(grads)}
 
 
@@ -66,10 +73,12 @@ first_dual = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated
 
 VARIANTS = {
     "plain": CASE,
-    "projected": LSTMCase(T=4, B=3, I=5, H=6, P=4, D=2),
-    "no bias": LSTMCase(T=4, B=3, bias=False),
-    "reset": LSTMCase(T=4, B=3, D=2, reset=True),
-    "strided": LSTMCase(T=4, B=3, contiguous=False),
+    "projected": LayerCase(T=4, B=3, I=5, H=6, P=4, D=2),
+    "no bias": LayerCase(T=4, B=3, bias=False),
+    "reset": LayerCase(T=4, B=3, D=2, reset=True),
+    "strided": LayerCase(T=4, B=3, contiguous=False),
+    "gru": LayerCase(cell="gru", T=4, B=3, D=2),
+    "rnn": LayerCase(cell="rnn_tanh", T=4, B=3, D=2, bias=False),
 }
 
 
@@ -77,19 +86,19 @@ VARIANTS = {
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_opcheck(variant, dtype):
     case = VARIANTS[variant]
-    torch.library.opcheck(lstm.default, (*operands(case, dtype, grad=True), True))
-    torch.library.opcheck(lstm.default, (*operands(case, dtype), False))
-    torch.library.opcheck(lstm_backward.default, backward_operands(case, dtype))
+    torch.library.opcheck(recurrent.default, (*operands(case, dtype, grad=True), True))
+    torch.library.opcheck(recurrent.default, (*operands(case, dtype), False))
+    torch.library.opcheck(recurrent_backward.default, backward_operands(case, dtype))
 
 
 def test_opcheck_with_lengths():
-    case = LSTMCase(T=4, B=3, D=2, lengths=True, reset=True)
-    torch.library.opcheck(lstm.default, (*operands(case), False))
-    torch.library.opcheck(lstm_backward.default, backward_operands(case))
+    case = LayerCase(T=4, B=3, D=2, lengths=True, reset=True)
+    torch.library.opcheck(recurrent.default, (*operands(case), False))
+    torch.library.opcheck(recurrent_backward.default, backward_operands(case))
     # The saved rows beyond the lengths are never written, so two calls differ there.
     tests = ("test_schema", "test_autograd_registration", "test_faketensor")
     saving = (*operands(case, grad=True), True)
-    torch.library.opcheck(lstm.default, saving, test_utils=tests)
+    torch.library.opcheck(recurrent.default, saving, test_utils=tests)
 
 
 def dual(t: Tensor) -> Tensor:
@@ -101,7 +110,7 @@ def test_transforms_raise_instead_of_giving_zeros():
     given = operands(CASE)
 
     def run(x: Tensor) -> Tensor:
-        return lstm(x, *given[1:])[0]
+        return recurrent(given.cell, x, *given[2:])[0]
 
     x = given.x
     for transformed in (
@@ -116,16 +125,15 @@ def test_transforms_raise_instead_of_giving_zeros():
 
 
 @first_dual
-@pytest.mark.parametrize("place", ["x", "h0", "c0", "weights"])
+@pytest.mark.parametrize("place", ["x", "states", "weights"])
 def test_forward_mode_raises_instead_of_giving_zeros(place):
     given = operands(CASE)
     with forward_ad.dual_level():
-        value = [dual(w) for w in given.weights] if place == "weights" else dual(given.x)
-        if place in ("h0", "c0"):
-            value = dual(getattr(given, place))
+        value = getattr(given, place)
+        value = dual(value) if place == "x" else [*value[:-1], dual(value[-1])]
         with pytest.raises(InvalidStateError, match="function transform"):
-            lstm(*given._replace(**{place: value}))
-        lstm(*given)  # without a tangent there is nothing to lose
+            recurrent(*given._replace(**{place: value}))
+        recurrent(*given)  # without a tangent there is nothing to lose
 
 
 @first_dual
@@ -135,9 +143,9 @@ def test_forward_mode_of_the_backward_raises():
         forward_ad.dual_level(),
         pytest.raises(InvalidStateError, match="function transform"),
     ):
-        lstm_backward(dual(grad_y), *rest)
+        recurrent_backward(dual(grad_y), *rest)
     with pytest.raises(InvalidStateError, match="function transform"):
-        torch.func.vmap(lambda g: lstm_backward(g, *rest)[0])(grad_y.expand(2, *grad_y.shape))
+        torch.func.vmap(lambda g: recurrent_backward(g, *rest)[0])(grad_y.expand(2, *grad_y.shape))
 
 
 @first_dual
@@ -162,8 +170,8 @@ def test_a_large_output_keeps_its_size_and_its_copy_need_not():
 
 def test_backward_twice_gives_the_same():
     given = operands(CASE, grad=True)
-    y = lstm(*given, True)[0]
-    inputs = [given.x, given.h0, given.c0, *given.weights]
+    y = recurrent(*given, True)[0]
+    inputs = [given.x, *given.states, *given.weights]
     first = torch.autograd.grad(y.sum(), inputs, retain_graph=True)
     again = torch.autograd.grad(y.sum(), inputs)
     assert_equal(dict(enumerate(again)), dict(enumerate(first)))
@@ -176,13 +184,13 @@ def resident_bytes() -> int:
 
 
 def test_backward_frees_what_forward_saved():
-    case = LSTMCase(T=200, B=64, I=16, H=256)
+    case = LayerCase(T=200, B=64, I=16, H=256)
     given = operands(case, grad=True)
     saved = 200 * 64 * 5 * 256 * 4  # gates and cells
-    y = lstm(*given, True)[0]
+    y = recurrent(*given, True)[0]
     y.sum().backward()
     before = resident_bytes()
-    again = lstm(*given, True)[0]  # finds the memory that the backward gave back
+    again = recurrent(*given, True)[0]  # finds the memory that the backward gave back
     assert y.grad_fn is not None
     assert again.grad_fn is not None
     assert resident_bytes() - before < saved / 2
@@ -190,7 +198,7 @@ def test_backward_frees_what_forward_saved():
 
 def test_a_backward_without_saving_says_so():
     given = operands(CASE, grad=True)
-    y = lstm(*given, False)[0]
+    y = recurrent(*given, False)[0]
     with pytest.raises(InvalidStateError, match="save=True"):
         y.sum().backward()
 
@@ -199,7 +207,7 @@ def test_a_backward_without_saving_says_so():
 def test_lengths_out_of_range_raise(length):
     given = operands(CASE)._replace(lengths=torch.tensor([1, length, 4]))
     with pytest.raises(InvalidValueError, match="lengths: expected values from 1 to T"):
-        lstm(*given)
+        recurrent(*given)
 
 
 WRONG_OPERANDS = {
@@ -207,12 +215,16 @@ WRONG_OPERANDS = {
     "x of no steps": lambda g: g._replace(x=g.x[:0]),
     "x of another dtype": lambda g: g._replace(x=g.x.double()),
     "x of integers": lambda g: g._replace(x=g.x.long()),
-    "h0 of two axes": lambda g: g._replace(h0=g.h0[0]),
-    "h0 of another batch": lambda g: g._replace(h0=g.h0[:, :2]),
-    "h0 of three directions": lambda g: g._replace(h0=g.h0[[0, 0, 1]], c0=g.c0[[0, 0, 1]]),
-    "h0 of no direction": lambda g: g._replace(h0=g.h0[:0], c0=g.c0[:0]),
-    "c0 of two axes": lambda g: g._replace(c0=g.c0[0]),
-    "c0 of another size": lambda g: g._replace(c0=g.c0[..., :5]),
+    "an unknown cell": lambda g: g._replace(cell="nonsense"),
+    "a cell of other gates": lambda g: g._replace(cell="gru"),
+    "h0 of two axes": lambda g: g._replace(states=[g.states[0][0], g.states[1]]),
+    "h0 of another batch": lambda g: g._replace(states=[g.states[0][:, :2], g.states[1]]),
+    "three directions": lambda g: g._replace(states=[s[[0, 0, 1]] for s in g.states]),
+    "no direction": lambda g: g._replace(states=[s[:0] for s in g.states]),
+    "c0 of two axes": lambda g: g._replace(states=[g.states[0], g.states[1][0]]),
+    "c0 of another size": lambda g: g._replace(states=[g.states[0], g.states[1][..., :5]]),
+    "h0 alone": lambda g: g._replace(states=g.states[:1]),
+    "a state too many": lambda g: g._replace(states=[*g.states, g.states[1]]),
     "no weights": lambda g: g._replace(weights=[]),
     "a weight too few": lambda g: g._replace(weights=g.weights[:-1]),
     "weights swapped": lambda g: g._replace(weights=[g.weights[1], g.weights[0], *g.weights[2:]]),
@@ -226,25 +238,32 @@ WRONG_OPERANDS = {
 
 @pytest.mark.parametrize("wrong", WRONG_OPERANDS)
 def test_operands_that_do_not_fit_raise(wrong):
-    with pytest.raises(InvalidStateError, match=r"gatewise::lstm: expected x \[T, B, I\]"):
-        lstm(*WRONG_OPERANDS[wrong](operands(CASE)))
+    with pytest.raises(InvalidStateError, match=r"gatewise::recurrent: expected a cell of"):
+        recurrent(*WRONG_OPERANDS[wrong](operands(CASE)))
 
 
 @pytest.mark.parametrize("place", range(3))
 @pytest.mark.parametrize("wrong", [lambda g: g[..., :-1], lambda g: g.double()])
 def test_gradients_that_do_not_fit_raise(place, wrong):
-    given = list(backward_operands(CASE))
-    given[place] = wrong(given[place])
-    with pytest.raises(InvalidStateError, match="gatewise::lstm_backward: expected grad_y"):
-        lstm_backward(*given)
+    grad_y, grad_states, *rest = backward_operands(CASE)
+    grads = [grad_y, *grad_states]
+    grads[place] = wrong(grads[place])
+    with pytest.raises(InvalidStateError, match="gatewise::recurrent_backward: expected grad_y"):
+        recurrent_backward(grads[0], grads[1:], *rest)
+
+
+def test_a_gradient_too_many_raises():
+    grad_y, grad_states, *rest = backward_operands(CASE)
+    with pytest.raises(InvalidStateError, match="gatewise::recurrent_backward: expected grad_y"):
+        recurrent_backward(grad_y, [*grad_states, grad_states[0]], *rest)
 
 
 @pytest.mark.parametrize("place", [-4, -3])
 def test_saved_tensors_that_do_not_fit_raise(place):
     given = list(backward_operands(CASE))
     given[place] = given[place][:1, ..., :-1]
-    with pytest.raises(InvalidStateError, match="Pass what gatewise::lstm returned"):
-        lstm_backward(*given)
+    with pytest.raises(InvalidStateError, match="Pass what gatewise::recurrent returned"):
+        recurrent_backward(*given)
 
 
 @pytest.mark.parametrize("case", LARGE, ids=str)
@@ -260,9 +279,9 @@ def test_the_same_bits_from_run_to_run_and_rounding_between_threads(case, set_th
 
 
 def test_many_python_threads_at_once(set_threads):
-    cases = [LSTMCase(T=6, B=40 + n, I=40, H=48, seed=n, lengths=n % 2 == 0) for n in range(8)]
+    cases = [LayerCase(T=6, B=40 + n, I=40, H=48, seed=n, lengths=n % 2 == 0) for n in range(8)]
 
-    def run(case: LSTMCase) -> dict[str, Tensor]:
+    def run(case: LayerCase) -> dict[str, Tensor]:
         torch.set_num_threads(2)  # the number is kept for each thread apart
         return train(case)
 

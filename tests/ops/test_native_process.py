@@ -19,11 +19,11 @@ def numbers(*shape):
     return torch.randn(shape, generator=draw)
 x, state = numbers(6, 40, 48), (numbers(1, 40, 48), numbers(1, 40, 48))
 weights = [numbers(192, 48) / 7, numbers(192, 48) / 7, numbers(192), numbers(192)]
-exact, *_ = reference.lstm_layer(
-    x.double(), state[0].double(), state[1].double(), [w.double() for w in weights]
+exact, *_ = reference.layer(
+    reference.LSTM, x.double(), tuple(s.double() for s in state), [w.double() for w in weights]
 )
 def right():
-    y, *_ = gatewise.ops.lstm_layer(x, *state, weights, backend="native")
+    y, *_ = gatewise.ops.run_layer("lstm", x, state, weights, backend="native")
     return bool((y - exact).abs().max() < 1e-5)
 """
 

@@ -2,74 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from gatewise.errors import InvalidValueError
-from gatewise.ops.reference import (
-    gru_layer,
-    gru_step,
-    lstm_layer,
-    lstm_step,
-    rnn_layer,
-    rnn_step,
-)
+from gatewise.ops.reference import CELLS, GRU, LSTM, RNN_RELU, RNN_TANH, layer, step
 from support.compare import assert_as_accurate, assert_close
-from support.lstm_case import LSTMCase, evaluate, torch_layer
+from support.layer_case import (
+    LayerCase,
+    evaluate,
+    reference_layer,
+    reference_of,
+    torch_layer,
+    torch_of,
+)
 
 CASES = [
-    LSTMCase(),
-    LSTMCase(bias=False),
-    LSTMCase(D=2),
-    LSTMCase(P=3),
-    LSTMCase(D=2, P=3, bias=False),
-    LSTMCase(T=1, B=1, I=1, H=1),
-    LSTMCase(T=17, contiguous=False, D=2),
-    LSTMCase(B=0),
+    LayerCase(),
+    LayerCase(bias=False),
+    LayerCase(D=2),
+    LayerCase(P=3),
+    LayerCase(D=2, P=3, bias=False),
+    LayerCase(T=1, B=1, I=1, H=1),
+    LayerCase(T=17, contiguous=False, D=2),
+    LayerCase(B=0),
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_lstm_agrees_with_torch(case):
-    ours = evaluate(lstm_layer, case, torch.float64)
-    assert_close(ours, evaluate(torch_layer, case, torch.float64), tolerance=1e-14)
-
-
 @pytest.mark.parametrize(
-    ("kind", "ours"),
-    [
-        ("gru", gru_layer),
-        ("rnn_tanh", lambda *a: rnn_layer(*a, nonlinearity="tanh")),
-        ("rnn_relu", lambda *a: rnn_layer(*a, nonlinearity="relu")),
-    ],
+    "case",
+    [replace(c, cell=cell) for cell in CELLS for c in CASES if cell == "lstm" or not c.P],
+    ids=str,
 )
-@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
-@pytest.mark.parametrize("D", [1, 2])
-def test_gru_and_rnn_agree_with_torch(kind, ours, bias, D):
-    T, B, I, H = 6, 3, 4, 5  # noqa: E741
-    G = 3 if kind == "gru" else 1
-    shapes = [(T, B, I), (D, B, H)]
-    shapes += ([(G * H, I), (G * H, H)] + [(G * H,)] * 2 * bias) * D
-    draw = torch.Generator().manual_seed(0)
-    values = [torch.randn(shape, generator=draw, dtype=torch.float64) for shape in shapes]
-    pulls = [
-        torch.randn(shape, generator=draw, dtype=torch.float64)
-        for shape in ((T, B, D * H), (D, B, H))
-    ]
-
-    def run(layer) -> dict[str, Tensor]:
-        x, h0, *weights = (value.clone().requires_grad_() for value in values)
-        y, h_n = layer(x, h0, weights)
-        torch.autograd.backward([y, h_n], pulls)
-        grads = {f"grad{n}": value.grad for n, value in enumerate([x, h0, *weights])}
-        return {"y": y, "h_n": h_n} | grads
-
-    def torchs(x, h0, weights):
-        operation = getattr(torch, kind)
-        return operation(x, h0, weights, bias, 1, 0.0, False, D == 2, False)
-
-    assert_close(run(lambda *a: ours(*a)[:2]), run(torchs), tolerance=1e-14)
+def test_they_agree_with_torch(case):
+    ours = evaluate(reference_of(case.cell), case, torch.float64)
+    assert_close(ours, evaluate(torch_of(case.cell), case, torch.float64), tolerance=1e-14)
 
 
 def _small(H: int, G: int, *, P: int = 0, D: int = 1) -> list[Tensor]:
@@ -100,7 +70,7 @@ OPTION_NAMES = ["plain", "lengths", "reset", "both"]
 @pytest.mark.parametrize("options", OPTIONS, ids=OPTION_NAMES)
 def test_lstm_gradients_of_first_and_second_order(options):
     def run(x, h0, c0, *weights):
-        y, h_n, c_n, trace = lstm_layer(x, h0, c0, weights, trace=True, **options)
+        y, h_n, c_n, trace = reference_layer(x, h0, c0, weights, trace=True, **options)
         return y, h_n, c_n, trace["f"], trace["c"]
 
     inputs = _small(2, 4, P=1)
@@ -111,70 +81,68 @@ def test_lstm_gradients_of_first_and_second_order(options):
 @pytest.mark.parametrize("options", OPTIONS, ids=OPTION_NAMES)
 def test_lstm_gradients_in_both_directions(options):
     def run(x, h0, c0, *weights):
-        return lstm_layer(x, h0, c0, weights, **options)[:3]
+        return reference_layer(x, h0, c0, weights, **options)[:3]
 
     assert torch.autograd.gradcheck(run, _small(2, 4, D=2))
 
 
 @pytest.mark.parametrize("options", OPTIONS[::3], ids=OPTION_NAMES[::3])
-def test_gru_and_rnn_gradients(options):
-    assert torch.autograd.gradcheck(
-        lambda x, h0, *weights: gru_layer(x, h0, weights, **options)[:2], _small(2, 3)
-    )
-    assert torch.autograd.gradcheck(
-        lambda x, h0, *weights: rnn_layer(x, h0, weights, **options)[:2], _small(2, 1)
-    )
+@pytest.mark.parametrize("cell", [GRU, RNN_TANH, RNN_RELU], ids=lambda cell: cell.name)
+def test_gru_and_rnn_gradients_of_first_and_second_order(cell, options):
+    def run(x, h0, *weights):
+        y, (h_n,), _ = layer(cell, x, (h0,), weights, **options)
+        return y, h_n
+
+    inputs = _small(2, cell.gates, D=2)
+    assert torch.autograd.gradcheck(run, inputs)
+    assert torch.autograd.gradgradcheck(run, inputs)
 
 
-def test_a_step_is_a_layer_of_one_step():
-    x, h0, c0, *weights = _small(4, 4, P=3)
-    y, h_n, c_n, _ = lstm_layer(x[:1], h0, c0, weights)
-    h, c = lstm_step(x[0], h0[0], c0[0], weights)
-    assert_close({"y": h, "h": h, "c": c}, {"y": y[0], "h": h_n[0], "c": c_n[0]}, tolerance=0)
-    x, h0, *weights = _small(4, 3)
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_a_step_is_a_layer_of_one_step(cell):
+    x, *others = _small(4, cell.gates, P=3 if cell is LSTM else 0)
+    states, weights = tuple(others[: len(cell.states)]), others[len(cell.states) :]
+    y, final, _ = layer(cell, x[:1], states, weights)
+    after = step(cell, x[0], tuple(state[0] for state in states), weights)
     assert_close(
-        {"h": gru_step(x[0], h0[0], weights)},
-        {"h": gru_layer(x[:1], h0, weights)[0][0]},
-        tolerance=0,
-    )
-    x, h0, *weights = _small(4, 1)
-    assert_close(
-        {"h": rnn_step(x[0], h0[0], weights, nonlinearity="relu")},
-        {"h": rnn_layer(x[:1], h0, weights, nonlinearity="relu")[0][0]},
+        dict(enumerate([after[0], *after])),
+        dict(enumerate([y[0], *(state[0] for state in final)])),
         tolerance=0,
     )
 
 
 def test_gru_and_rnn_traces_hold_their_equations():
     x, h0, *weights = _small(4, 3)
-    y, _, trace = gru_layer(x, h0, weights, trace=True)
+    y, _, trace = layer(GRU, x, (h0,), weights, trace=True)
+    assert list(trace) == ["r", "z", "n", "h"]
     before = torch.cat([h0[0][None], trace["h"][0][:-1]])
     mixed = (1 - trace["z"][0]) * trace["n"][0] + trace["z"][0] * before
     assert_close({"y": mixed, "h": trace["h"][0]}, {"y": y, "h": y}, tolerance=1e-15)
     x, h0, *weights = _small(4, 1)
-    y, _, trace = rnn_layer(x, h0, weights, trace=True)
+    y, _, trace = layer(RNN_TANH, x, (h0,), weights, trace=True)
+    assert list(trace) == ["h"]
     assert_close({"h": trace["h"][0]}, {"h": y}, tolerance=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_half_precision_is_computed_in_float32(dtype):
-    case = LSTMCase(T=17, H=16, D=2, scale=0.5)
+    case = LayerCase(T=17, H=16, D=2, scale=0.5)
     tensors = {name: value.to(dtype) for name, value in case.tensors(torch.float32).items()}
 
     def run(layer, to: torch.dtype) -> dict[str, Tensor]:
         x, h0, c0, *weights = (value.to(to) for value in tensors.values())
         return dict(zip(("y", "h_n", "c_n"), layer(x, h0, c0, weights)[:3], strict=True))
 
-    exact = run(lstm_layer, torch.float64)
-    ours = run(lstm_layer, dtype)
+    exact = run(reference_layer, torch.float64)
+    ours = run(reference_layer, dtype)
     assert {value.dtype for value in ours.values()} == {dtype}
     assert_as_accurate(ours, exact, run(torch_layer, dtype))
-    rounded = {name: value.to(dtype) for name, value in run(lstm_layer, torch.float32).items()}
+    rounded = {name: value.to(dtype) for name, value in run(reference_layer, torch.float32).items()}
     assert_close(ours, rounded, tolerance=0)
 
 
 def test_padding_and_discarded_states_never_reach_a_result():
-    case = LSTMCase(T=6, B=4, D=2, lengths=True, seed=2)
+    case = LayerCase(T=6, B=4, D=2, lengths=True, seed=2)
     options = case.sequence_options()
     padding = torch.arange(case.T).unsqueeze(1) >= options["lengths"]
 
@@ -182,7 +150,7 @@ def test_padding_and_discarded_states_never_reach_a_result():
         x, h0, c0, *weights = case.tensors(torch.float64).values()
         x = torch.where(padding.unsqueeze(-1), fill, x).requires_grad_()
         weights = [weight.requires_grad_() for weight in weights]
-        y, h_n, c_n, _ = lstm_layer(x, h0, c0, weights, **options)
+        y, h_n, c_n, _ = reference_layer(x, h0, c0, weights, **options)
         grads = torch.autograd.grad((y.sum() + h_n.sum() + c_n.sum()), [x, *weights])
         return {"y": y, "h_n": h_n} | {f"grad{n}": grad for n, grad in enumerate(grads)}
 
@@ -194,7 +162,7 @@ def test_non_finite_input_propagates():
     x, h0, c0, *weights = _small(3, 4)
     poisoned = x.detach().clone()
     poisoned[1, 0, 0] = float("nan")
-    y, h_n, _, _ = lstm_layer(poisoned, h0, c0, weights)
+    y, h_n, _, _ = reference_layer(poisoned, h0, c0, weights)
     assert y[1:, 0].isnan().all()
     assert h_n[0, 0].isnan().all()
     assert y[0].isfinite().all()
@@ -204,4 +172,4 @@ def test_non_finite_input_propagates():
 def test_a_wrong_number_of_weights_is_refused():
     x, h0, c0, *weights = _small(3, 4)
     with pytest.raises(InvalidValueError, match="weights: expected 2, 3, 4 or 5"):
-        lstm_layer(x, h0, c0, weights[:1])
+        reference_layer(x, h0, c0, weights[:1])

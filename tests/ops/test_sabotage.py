@@ -1,60 +1,72 @@
-"""The comparison must reject every wrong LSTM, at the tolerance at which kernels are judged."""
+"""The comparison must reject every wrong layer, at the tolerance at which kernels are judged."""
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
+from torch import Tensor
 
-from gatewise.ops import reference
+from gatewise.ops.reference import CELLS
 from support.compare import assert_as_accurate
-from support.lstm_case import LSTMCase, evaluate, torch_layer
+from support.layer_case import LayerCase, evaluate, reference_of, torch_of
 from support.sabotage import wrong_layers
 
-WRONG = wrong_layers()
-# Everything at once, so that nothing can hide: directions, projection, lengths, resets, trace.
-CASE = LSTMCase(T=7, B=5, D=2, P=3, lengths=True, reset=True, trace=True, seed=3)
+WRONG = {cell: wrong_layers(cell) for cell in CELLS}
+
+each_cell = pytest.mark.parametrize("cell", CELLS)
+each_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
 
 
-@pytest.fixture(scope="module")
-def exact():
-    return evaluate(reference.lstm_layer, CASE, torch.float64)
+def case_of(cell: str) -> LayerCase:
+    """Everything at once, so that nothing can hide: directions, lengths, resets, trace."""
+    P = 3 if cell == "lstm" else 0
+    return LayerCase(cell=cell, T=7, B=5, D=2, P=P, lengths=True, reset=True, trace=True, seed=3)
 
 
-@pytest.fixture(scope="module")
-def yardstick():
-    return evaluate(torch_layer, CASE, torch.float32)
+@cache
+def exact(cell: str) -> dict[str, Tensor]:
+    return evaluate(reference_of(cell), case_of(cell), torch.float64)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
-def test_the_right_one_is_accepted(dtype, exact, yardstick):
-    candidate = evaluate(reference.lstm_layer, CASE, dtype)
-    assert_as_accurate(candidate, exact, yardstick)
+@cache
+def yardsticks(cell: str) -> list[dict[str, Tensor]]:
+    """torch's results, and those of inputs moved by a rounding error."""
+    return [evaluate(torch_of(cell), case_of(cell), torch.float32, moved) for moved in range(3)]
 
 
-@pytest.fixture(scope="module")
-def moved_yardsticks():
-    return [evaluate(torch_layer, CASE, torch.float32, moved) for moved in range(3)]
+@each_dtype
+@each_cell
+def test_the_right_one_is_accepted(cell, dtype):
+    candidate = evaluate(reference_of(cell), case_of(cell), dtype)
+    assert_as_accurate(candidate, exact(cell), yardsticks(cell)[0])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
-@pytest.mark.parametrize("wrong", WRONG)
-def test_a_wrong_one_is_rejected(wrong, dtype, exact, yardstick, moved_yardsticks):
-    candidate = evaluate(WRONG[wrong], CASE, dtype)
+@each_dtype
+@pytest.mark.parametrize(
+    ("cell", "wrong"), [(cell, wrong) for cell in CELLS for wrong in WRONG[cell]]
+)
+def test_a_wrong_one_is_rejected(cell, wrong, dtype):
+    candidate = evaluate(WRONG[cell][wrong], case_of(cell), dtype)
     with pytest.raises(AssertionError, match="relative error"):
-        assert_as_accurate(candidate, exact, yardstick)
+        assert_as_accurate(candidate, exact(cell), yardsticks(cell)[0])
     # At the tolerance of the random cases, too.
     with pytest.raises(AssertionError, match="relative error"):
-        assert_as_accurate(candidate, exact, *moved_yardsticks, factor=20.0)
+        assert_as_accurate(candidate, exact(cell), *yardsticks(cell), factor=20.0)
 
 
-def test_every_wrong_one_computes_something_of_the_right_shape(exact):
-    for wrong in WRONG.values():
-        candidate = evaluate(wrong, CASE, torch.float64)
-        assert {k: v.shape for k, v in candidate.items()} == {k: v.shape for k, v in exact.items()}
+@each_cell
+def test_every_wrong_one_computes_something_of_the_right_shape(cell):
+    shapes = {name: value.shape for name, value in exact(cell).items()}
+    for wrong in WRONG[cell].values():
+        candidate = evaluate(wrong, case_of(cell), torch.float64)
+        assert {name: value.shape for name, value in candidate.items()} == shapes
 
 
-def test_nan_and_wrong_dtypes_are_rejected(exact, yardstick):
+def test_nan_and_wrong_dtypes_are_rejected():
+    right, yardstick = exact("lstm"), yardsticks("lstm")[0]
     with pytest.raises(AssertionError, match="relative error nan"):
-        assert_as_accurate({**exact, "h_n": exact["h_n"] * torch.nan}, exact, yardstick)
+        assert_as_accurate({**right, "h_n": right["h_n"] * torch.nan}, right, yardstick)
     with pytest.raises(AssertionError, match=r"torch\.float32"):
-        assert_as_accurate({**exact, "h_n": exact["h_n"].float()}, exact, yardstick)
+        assert_as_accurate({**right, "h_n": right["h_n"].float()}, right, yardstick)

@@ -8,21 +8,23 @@ import torch
 
 from gatewise.ops import dispatch
 
-from .lstm_case import Layer
+from .layer_case import Layer
 
-NATIVE = hasattr(torch.ops.gatewise, "lstm")
+NATIVE = hasattr(torch.ops.gatewise, "recurrent")
 BACKENDS = ["reference", "native"] if NATIVE else ["reference"]
 # What layers are set to in tests that use everything: the native kernel leaves traces, empty
 # batches and function transforms to the reference, and so refuses them when it is insisted on.
 CHOICES = ["reference", "auto"] if NATIVE else ["reference"]
 
 
-def layer_of(backend: str) -> Layer:
-    """Return ``lstm_layer`` on a backend; what no kernel does goes where ``auto`` takes it."""
+def layer_of(backend: str, cell: str = "lstm") -> Layer:
+    """Return a cell on a backend; what no kernel does goes where ``auto`` takes it."""
 
-    def layer(x, h0, c0, weights, *, trace=False, **options):
+    def layer(x, *arguments, trace=False, **options):
+        *states, weights = arguments
         left = backend == "native" and (trace or 0 in x.shape)
-        run = partial(dispatch.lstm_layer, backend="auto" if left else backend)
-        return run(x, h0, c0, weights, trace=trace, **options)
+        run = partial(dispatch.run_layer, cell, backend="auto" if left else backend)
+        y, final, traced = run(x, tuple(states), weights, trace=trace, **options)
+        return y, *final, traced
 
     return layer

@@ -1,4 +1,4 @@
-"""Wrong LSTMs. A comparison that lets one of them through is worth nothing.
+"""Wrong layers. A comparison that lets one of them through is worth nothing.
 
 Each differs from the reference in one thing that a real kernel gets wrong: a gate, a bias, a step,
 a direction, a mask, or a gradient alone while every output is right.
@@ -7,40 +7,104 @@ a direction, a mask, or a gradient alone while every output is right.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from itertools import combinations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gatewise.ops.reference import lstm_layer
-from gatewise.ops.reference.sequence import Weights, run_layer
+from gatewise.ops import reference
+from gatewise.ops.reference.sequence import Step, Weights
 
-from .lstm_case import Layer
+from .layer_case import Layer, reference_of
 
-GATES = "ifgo"
+GATES = {"lstm": "ifgo", "gru": "rzn", "rnn_tanh": "h", "rnn_relu": "h"}
 
 
-def wrong_layers() -> dict[str, Layer]:
-    """Return the wrong layers by what is wrong with them."""
-    layers: dict[str, Layer] = {
-        f"gates {a} and {b} swapped": _with_weights(lambda w, a=a, b=b: _swap_gates(w, a, b))
-        for a, b in ("if", "ig", "io", "fg", "fo", "go")
+def wrong_layers(cell: str) -> dict[str, Layer]:
+    """Return the wrong layers of a cell by what is wrong with them."""
+    layers = _wrong_weights(cell) | _wrong_inputs(cell) | _wrong_directions(cell)
+    if cell == "lstm":
+        return layers | _wrong_lstms()
+    return layers | (_wrong_grus() if cell == "gru" else _wrong_rnns(cell))
+
+
+def _wrong_weights(cell: str) -> dict[str, Layer]:
+    def change(alter: Callable[[Weights], Weights]) -> Layer:
+        return _with_weights(cell, alter)
+
+    swapped = {
+        f"gates {a} and {b} swapped": change(lambda w, a=a, b=b: _swap_gates(w, GATES[cell], a, b))
+        for a, b in combinations(GATES[cell], 2)
     }
-    layers |= {
-        "b_ih dropped": _with_weights(lambda w: w._replace(b_ih=torch.zeros_like(w.b_ih))),
-        "b_hh dropped": _with_weights(lambda w: w._replace(b_hh=torch.zeros_like(w.b_hh))),
-        "b_ih taken twice": _with_weights(lambda w: w._replace(b_hh=w.b_ih)),
-        "w_hh dropped": _with_weights(lambda w: w._replace(w_hh=torch.zeros_like(w.w_hh))),
-        "w_hh without its last column": _with_weights(lambda w: w._replace(w_hh=_cut(w.w_hh))),
-        "w_ih without its last column": _with_weights(lambda w: w._replace(w_ih=_cut(w.w_ih))),
-        "projection without its last column": _with_weights(
-            lambda w: w._replace(w_hr=_cut(w.w_hr))
+    return swapped | {
+        "b_ih dropped": change(lambda w: w._replace(b_ih=torch.zeros_like(w.b_ih))),
+        "b_hh dropped": change(lambda w: w._replace(b_hh=torch.zeros_like(w.b_hh))),
+        "b_ih taken twice": change(lambda w: w._replace(b_hh=w.b_ih)),
+        "w_hh dropped": change(lambda w: w._replace(w_hh=torch.zeros_like(w.w_hh))),
+        "w_hh without its last column": change(lambda w: w._replace(w_hh=_cut(w.w_hh))),
+        "w_ih without its last column": change(lambda w: w._replace(w_ih=_cut(w.w_ih))),
+        "gradient of w_hh missing": change(lambda w: w._replace(w_hh=w.w_hh.detach())),
+        "gradient of b_hh missing": change(lambda w: w._replace(b_hh=w.b_hh.detach())),
+    }
+
+
+def _wrong_inputs(cell: str) -> dict[str, Layer]:
+    def change(alter: Callable[[dict], None]) -> Layer:
+        return _with_inputs(cell, alter)
+
+    def each(state: int, alter: Callable[[Tensor], Tensor]) -> Layer:
+        return change(lambda a: a["states"].__setitem__(state, alter(a["states"][state])))
+
+    layers = {
+        "x one step late": change(lambda a: a.update(x=a["x"].roll(1, 0))),
+        "batch rows mixed": change(lambda a: a.update(x=a["x"].roll(1, 1))),
+        "lengths ignored": change(lambda a: a.update(lengths=None)),
+        "lengths one too long": change(
+            lambda a: a.update(lengths=(a["lengths"] + 1).clamp(max=len(a["x"])))
         ),
-        "gradient of w_hh missing": _with_weights(lambda w: w._replace(w_hh=w.w_hh.detach())),
-        "gradient of b_hh missing": _with_weights(lambda w: w._replace(b_hh=w.b_hh.detach())),
-        "gradient of w_hr missing": _with_weights(lambda w: w._replace(w_hr=w.w_hr.detach())),
+        "lengths one too short": change(
+            lambda a: a.update(lengths=(a["lengths"] - 1).clamp(min=1))
+        ),
+        "reset ignored": change(lambda a: a.update(reset=None)),
+        "reset one step late": change(lambda a: a.update(reset=_shift(a["reset"], 1))),
+        "reset one step early": change(lambda a: a.update(reset=_shift(a["reset"], -1))),
+        "reset at step 0 ignored": change(lambda a: a.update(reset=_keep_first(a["reset"]))),
+        "reset beyond the lengths counted": change(_reset_in_the_padding),
     }
-    layers |= {
+    for n, name in enumerate(reference.CELLS[cell].states):
+        layers[f"{name}0 dropped"] = each(n, torch.zeros_like)
+        layers[f"gradient of {name}0 missing"] = each(n, Tensor.detach)
+    return layers
+
+
+def _wrong_directions(cell: str) -> dict[str, Layer]:
+    wrong = {
+        "both directions with time": _one_way,
+        "directions swapped in y": _directions_swapped,
+        "reset against time cuts after its step": _late_reverse_reset,
+        "reset with time only": _forward_reset_only,
+        "reverse begins in the padding": _reverse_from_the_end,
+        "output not zeroed beyond the lengths": _unmasked_output,
+        "final state from the last step": _final_from_the_end,
+        "final states mixed": _states_swapped,
+        "trace against time": _trace_reversed,
+        "trace shows the state before": _trace_late,
+    }
+    return {name: partial(layer, reference_of(cell)) for name, layer in wrong.items()}
+
+
+def _wrong_lstms() -> dict[str, Layer]:
+    layers = {
+        "projection without its last column": _with_weights(
+            "lstm", lambda w: w._replace(w_hr=_cut(w.w_hr))
+        ),
+        "gradient of w_hr missing": _with_weights(
+            "lstm", lambda w: w._replace(w_hr=w.w_hr.detach())
+        ),
+    }
+    return layers | {
         "candidate without tanh": _with_cell(lambda s: s.update(g=s["raw_g"])),
         "output gate with tanh": _with_cell(lambda s: s.update(o=s["raw_o"].tanh())),
         "input gate always open": _with_cell(lambda s: s.update(i=torch.ones_like(s["i"]))),
@@ -54,61 +118,95 @@ def wrong_layers() -> dict[str, Layer]:
         "h from the state before": _with_cell(lambda s: s, stale=True),
         "gradient through h cut": _with_cell(lambda s: s, cut_h=True),
     }
-    layers |= {
-        "h0 dropped": _with_inputs(lambda a: a.update(h0=torch.zeros_like(a["h0"]))),
-        "c0 dropped": _with_inputs(lambda a: a.update(c0=torch.zeros_like(a["c0"]))),
-        "gradient of h0 missing": _with_inputs(lambda a: a.update(h0=a["h0"].detach())),
-        "gradient of c0 missing": _with_inputs(lambda a: a.update(c0=a["c0"].detach())),
-        "x one step late": _with_inputs(lambda a: a.update(x=a["x"].roll(1, 0))),
-        "batch rows mixed": _with_inputs(lambda a: a.update(x=a["x"].roll(1, 1))),
-        "lengths ignored": _with_inputs(lambda a: a.update(lengths=None)),
-        "lengths one too long": _with_inputs(
-            lambda a: a.update(lengths=(a["lengths"] + 1).clamp(max=len(a["x"])))
-        ),
-        "lengths one too short": _with_inputs(
-            lambda a: a.update(lengths=(a["lengths"] - 1).clamp(min=1))
-        ),
-        "reset ignored": _with_inputs(lambda a: a.update(reset=None)),
-        "reset one step late": _with_inputs(lambda a: a.update(reset=_shift(a["reset"], 1))),
-        "reset one step early": _with_inputs(lambda a: a.update(reset=_shift(a["reset"], -1))),
-        "reset at step 0 ignored": _with_inputs(lambda a: a.update(reset=_keep_first(a["reset"]))),
-        "reset beyond the lengths counted": _reset_in_the_padding,
-    }
-    layers |= {
-        "both directions with time": _one_way,
-        "directions swapped in y": _directions_swapped,
-        "reset against time cuts after its step": _late_reverse_reset,
-        "reset with time only": _forward_reset_only,
-        "reverse begins in the padding": _reverse_from_the_end,
-        "output not zeroed beyond the lengths": _unmasked_output,
-        "final state from the last step": _final_from_the_end,
-        "h_n and c_n swapped": _states_swapped,
-        "trace against time": _trace_reversed,
-        "trace shows the state before": _trace_late,
-    }
-    return layers
 
 
-def _with_weights(change: Callable[[Weights], Weights]) -> Layer:
+def _wrong_grus() -> dict[str, Layer]:
+    return {
+        "reset gate before the product": _with_step("gru", partial(_gru_step, early=True)),
+        "update gate inverted": _with_step("gru", partial(_gru_step, update=lambda z: 1 - z)),
+        "candidate without tanh": _with_step("gru", partial(_gru_step, squash=lambda n: n)),
+        "reset gate always open": _with_step("gru", partial(_gru_step, pick=torch.ones_like)),
+        "update gate slightly off": _with_step(
+            "gru", partial(_gru_step, update=lambda z: z * (1 + 1e-5))
+        ),
+        "gradient of the reset gate missing": _with_step(
+            "gru", partial(_gru_step, pick=Tensor.detach)
+        ),
+        "gradient straight to h missing": _with_step("gru", partial(_gru_step, cut_h=True)),
+    }
+
+
+def _gru_step(
+    projected,
+    state,
+    weights,
+    *,
+    update=lambda z: z,
+    squash=torch.tanh,
+    pick=lambda r: r,
+    early: bool = False,
+    cut_h: bool = False,
+):
+    (h,) = state
+    x_r, x_z, x_n = projected.chunk(3, dim=-1)
+    h_r, h_z, h_n = F.linear(h, weights.w_hh, weights.b_hh).chunk(3, dim=-1)
+    r, z = pick((x_r + h_r).sigmoid()), update((x_z + h_z).sigmoid())
+    if early:
+        w_n, b_n = weights.w_hh.chunk(3)[2], weights.b_hh.chunk(3)[2]
+        n = squash(x_n + F.linear(r * h, w_n, b_n))
+    else:
+        n = squash(x_n + r * h_n)
+    return ((1 - z) * n + z * (h.detach() if cut_h else h),), (r, z, n)
+
+
+def _wrong_rnns(cell: str) -> dict[str, Layer]:
+    def other(projected, state, weights):
+        z = projected + F.linear(state[0], weights.w_hh, weights.b_hh)
+        return (z.tanh() if cell == "rnn_relu" else z.relu(),), ()
+
+    def leaky(projected, state, weights):
+        z = projected + F.linear(state[0], weights.w_hh, weights.b_hh)
+        return (F.leaky_relu(z, 1e-4) if cell == "rnn_relu" else z.tanh() * (1 + 1e-5),), ()
+
+    return {
+        "the other nonlinearity": _with_step(cell, other),
+        "the nonlinearity slightly off": _with_step(cell, leaky),
+    }
+
+
+def _with_step(cell: str, step: Step) -> Layer:
+    """Return the layer with a wrong step."""
+
+    def layer(x, *arguments, **options):
+        *states, weights = arguments
+        wrong = reference.CELLS[cell]._replace(step=step)
+        y, final, traced = reference.layer(wrong, x, tuple(states), weights, **options)
+        return y, *final, traced
+
+    return layer
+
+
+def _with_weights(cell: str, change: Callable[[Weights], Weights]) -> Layer:
     """Return the reference with the weights of every direction changed."""
 
-    def layer(x, h0, c0, weights, **options):
-        count = len(weights) // h0.shape[0]
+    def layer(x, *arguments, **options):
+        *states, weights = arguments
+        count = len(weights) // states[0].shape[0]
         names = Weights._fields if count == 5 else Weights._fields[:count]
         changed: list[Tensor] = []
         for start in range(0, len(weights), count):
             part = Weights(**dict(zip(names, weights[start : start + count], strict=True)))
             changed += [weight for weight in change(part) if weight is not None]
-        return lstm_layer(x, h0, c0, changed, **options)
+        return reference_of(cell)(x, *states, changed, **options)
 
     return layer
 
 
-def _swap_gates(w: Weights, a: str, b: str) -> Weights:
-    order = [GATES.index({a: b, b: a}.get(gate, gate)) for gate in GATES]
+def _swap_gates(w: Weights, gates: str, a: str, b: str) -> Weights:
+    order = [gates.index({a: b, b: a}.get(gate, gate)) for gate in gates]
 
     def swap(weight: Tensor) -> Tensor:
-        return torch.cat([weight.chunk(4)[gate] for gate in order])
+        return torch.cat([weight.chunk(len(gates))[gate] for gate in order])
 
     return w._replace(w_ih=swap(w.w_ih), w_hh=swap(w.w_hh), b_ih=swap(w.b_ih), b_hh=swap(w.b_hh))
 
@@ -120,38 +218,31 @@ def _cut(weight: Tensor) -> Tensor:
 def _with_cell(change, *, squash=torch.tanh, stale: bool = False, cut_h: bool = False) -> Layer:
     """Return the layer with a wrong step: ``change`` alters its gates and the c it starts from."""
 
-    def cell(projected, state, weights):
+    def step(projected, state, weights):
         h, c = state
         raw = (projected + F.linear(h.detach() if cut_h else h, weights.w_hh, weights.b_hh)).chunk(
             4, dim=-1
         )
-        step = {f"raw_{gate}": value for gate, value in zip(GATES, raw, strict=True)}
-        step |= {gate: step[f"raw_{gate}"].sigmoid() for gate in "ifo"}
-        step |= {"g": step["raw_g"].tanh(), "c": c}
-        change(step)
-        after = step["f"] * step["c"] + step["i"] * step["g"]
-        h = F.linear(step["o"] * squash(c if stale else after), weights.w_hr)
-        return (h, after), tuple(step[gate] for gate in GATES)
+        parts = {f"raw_{gate}": value for gate, value in zip("ifgo", raw, strict=True)}
+        parts |= {gate: parts[f"raw_{gate}"].sigmoid() for gate in "ifo"}
+        parts |= {"g": parts["raw_g"].tanh(), "c": c}
+        change(parts)
+        after = parts["f"] * parts["c"] + parts["i"] * parts["g"]
+        h = F.linear(parts["o"] * squash(c if stale else after), weights.w_hr)
+        return (h, after), tuple(parts[gate] for gate in "ifgo")
 
-    def layer(x, h0, c0, weights, *, lengths, reset, trace):
-        runs = run_layer(cell, x, (h0, c0), weights, lengths=lengths, reset=reset, record=True)
-        y = torch.cat([run.output for run in runs], dim=-1)
-        h_n, c_n = (torch.stack([run.state[part] for run in runs]) for part in (0, 1))
-        names = {gate: [run.activations[n] for run in runs] for n, gate in enumerate(GATES)}
-        names |= {"c": [run.states[1] for run in runs], "h": [run.states[0] for run in runs]}
-        traced = {name: torch.stack(parts) for name, parts in names.items()} if trace else None
-        return y, h_n, c_n, traced
-
-    return layer
+    return _with_step("lstm", step)
 
 
-def _with_inputs(change: Callable[[dict], None]) -> Layer:
+def _with_inputs(cell: str, change: Callable[[dict], None]) -> Layer:
     """Return the reference called with an argument changed."""
 
-    def layer(x, h0, c0, weights, **options):
-        arguments = {"x": x, "h0": h0, "c0": c0, **options}
-        change(arguments)
-        return lstm_layer(weights=weights, **arguments)
+    def layer(x, *arguments, **options):
+        *states, weights = arguments
+        given = {"x": x, "states": states, **options}
+        change(given)
+        x, states = given.pop("x"), given.pop("states")
+        return reference_of(cell)(x, *states, weights, **given)
 
     return layer
 
@@ -166,87 +257,87 @@ def _keep_first(reset: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(reset[:1]), reset[1:]])
 
 
-def _one_way(x, h0, c0, weights, **options):
+def _one_way(run, x, *arguments, **options):
     """Run the second direction with time, as if it were a second first one."""
+    *states, weights = arguments
     count = len(weights) // 2
-    parts = [
-        lstm_layer(x, h0[d : d + 1], c0[d : d + 1], weights[d * count :][:count], **options)
+    (y, *final, traced), (y2, *final2, traced2) = (
+        run(x, *(s[d : d + 1] for s in states), weights[d * count :][:count], **options)
         for d in (0, 1)
-    ]
-    (y, h_n, c_n, traced), (y2, h_n2, c_n2, traced2) = parts
+    )
     traced = traced and {name: torch.cat([traced[name], traced2[name]]) for name in traced}
-    return torch.cat([y, y2], dim=-1), torch.cat([h_n, h_n2]), torch.cat([c_n, c_n2]), traced
+    joined = [torch.cat(pair) for pair in zip(final, final2, strict=True)]
+    return torch.cat([y, y2], dim=-1), *joined, traced
 
 
-def _directions_swapped(x, h0, c0, weights, **options):
-    y, *rest = lstm_layer(x, h0, c0, weights, **options)
+def _directions_swapped(run, *arguments, **options):
+    y, *rest = run(*arguments, **options)
     return torch.cat(y.chunk(2, dim=-1)[::-1], dim=-1), *rest
 
 
-def _replace_reverse(x, h0, c0, weights, options, reverse_options):
+def _replace_reverse(run, arguments, options, reverse_options):
     """Return the right forward direction beside the reverse one under other options."""
-    right = lstm_layer(x, h0, c0, weights, **options)
-    wrong = lstm_layer(x, h0, c0, weights, **reverse_options)
+    *right, traced = run(*arguments, **options)
+    *wrong, wrong_trace = run(*arguments, **reverse_options)
+    axes = [-1] + [0] * (len(right) - 1)
     take = [
         torch.cat([a.chunk(2, dim)[0], b.chunk(2, dim)[1]], dim)
-        for a, b, dim in zip(right[:3], wrong[:3], (-1, 0, 0), strict=True)
+        for a, b, dim in zip(right, wrong, axes, strict=True)
     ]
-    traced = right[3] and {
-        name: torch.stack([right[3][name][0], wrong[3][name][1]]) for name in right[3]
-    }
+    traced = traced and {n: torch.stack([traced[n][0], wrong_trace[n][1]]) for n in traced}
     return *take, traced
 
 
-def _late_reverse_reset(x, h0, c0, weights, **options):
+def _late_reverse_reset(run, *arguments, **options):
     moved = {**options, "reset": _shift(options["reset"], 1)}
-    return _replace_reverse(x, h0, c0, weights, options, moved)
+    return _replace_reverse(run, arguments, options, moved)
 
 
-def _forward_reset_only(x, h0, c0, weights, **options):
-    return _replace_reverse(x, h0, c0, weights, options, {**options, "reset": None})
+def _forward_reset_only(run, *arguments, **options):
+    return _replace_reverse(run, arguments, options, {**options, "reset": None})
 
 
-def _reverse_from_the_end(x, h0, c0, weights, **options):
+def _reverse_from_the_end(run, x, *arguments, **options):
     """Let the direction against time run through the padding before the last valid step."""
-    run = _replace_reverse(x, h0, c0, weights, options, {**options, "lengths": None})
-    valid = torch.arange(len(x)).unsqueeze(1) < options["lengths"]
-    traced = run[3] and {name: value * valid.unsqueeze(-1) for name, value in run[3].items()}
-    return run[0] * valid.unsqueeze(-1), run[1], run[2], traced
+    y, *final, traced = _replace_reverse(
+        run, (x, *arguments), options, {**options, "lengths": None}
+    )
+    valid = (torch.arange(len(x)).unsqueeze(1) < options["lengths"]).unsqueeze(-1)
+    return y * valid, *final, traced and {name: value * valid for name, value in traced.items()}
 
 
-def _unmasked_output(x, h0, c0, weights, **options):
-    right = lstm_layer(x, h0, c0, weights, **options)
-    return lstm_layer(x, h0, c0, weights, **{**options, "lengths": None})[0], *right[1:]
+def _unmasked_output(run, *arguments, **options):
+    right = run(*arguments, **options)
+    return run(*arguments, **{**options, "lengths": None})[0], *right[1:]
 
 
-def _final_from_the_end(x, h0, c0, weights, **options):
-    right = lstm_layer(x, h0, c0, weights, **options)
-    wrong = lstm_layer(x, h0, c0, weights, **{**options, "lengths": None})
-    return right[0], wrong[1], wrong[2], right[3]
+def _final_from_the_end(run, *arguments, **options):
+    right = run(*arguments, **options)
+    wrong = run(*arguments, **{**options, "lengths": None})
+    return right[0], *wrong[1:-1], right[-1]
 
 
-def _reset_in_the_padding(x, h0, c0, weights, **options):
-    """Let a cut right at the end of a sequence discard h0 and c0 of the direction against time."""
-    padded = torch.cat([options["reset"], torch.zeros_like(options["reset"][:1])])
-    keep = ~padded.gather(0, options["lengths"].unsqueeze(0)).squeeze(0).unsqueeze(-1)
-    h0 = torch.stack([h0[0], torch.where(keep, h0[1], 0)])
-    c0 = torch.stack([c0[0], torch.where(keep, c0[1], 0)])
-    return lstm_layer(x, h0, c0, weights, **options)
+def _reset_in_the_padding(given: dict) -> None:
+    """Let a cut right at the end of a sequence discard the state of the direction against time."""
+    padded = torch.cat([given["reset"], torch.zeros_like(given["reset"][:1])])
+    keep = ~padded.gather(0, given["lengths"].unsqueeze(0)).squeeze(0).unsqueeze(-1)
+    given["states"] = [torch.stack([s[0], torch.where(keep, s[1], 0)]) for s in given["states"]]
 
 
-def _states_swapped(x, h0, c0, weights, **options):
+def _states_swapped(run, *arguments, **options):
     """Exchange h_n and c_n where their widths allow, else the directions of h_n."""
-    y, h_n, c_n, traced = lstm_layer(x, h0, c0, weights, **options)
-    if h_n.shape == c_n.shape:
-        return y, c_n, h_n, traced
-    return y, h_n.flip(0), c_n, traced
+    y, h_n, *others, traced = run(*arguments, **options)
+    if others and h_n.shape == others[0].shape:
+        return y, others[0], h_n, traced
+    return y, h_n.flip(0), *others, traced
 
 
-def _trace_reversed(x, h0, c0, weights, **options):
-    *right, traced = lstm_layer(x, h0, c0, weights, **options)
+def _trace_reversed(run, *arguments, **options):
+    *right, traced = run(*arguments, **options)
     return *right, traced and {name: value.flip(1) for name, value in traced.items()}
 
 
-def _trace_late(x, h0, c0, weights, **options):
-    *right, traced = lstm_layer(x, h0, c0, weights, **options)
-    return *right, traced and {**traced, "c": traced["c"].roll(1, 1)}
+def _trace_late(run, *arguments, **options):
+    *right, traced = run(*arguments, **options)
+    last = list(traced or {})[-1:]
+    return *right, traced and {**traced, last[0]: traced[last[0]].roll(1, 1)}

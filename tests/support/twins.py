@@ -1,4 +1,4 @@
-"""torch's LSTM and ours with the same weights, called alike, and their results by name."""
+"""torch's layer and ours with the same weights, called alike, and their results by name."""
 
 from __future__ import annotations
 
@@ -26,17 +26,22 @@ CONFIGURATIONS = [
 
 
 def twins(
-    *sizes: int, backend: str = "auto", dtype: torch.dtype = torch.float64, moved=0, **options
-) -> tuple[nn.LSTM, gatewise.nn.LSTM]:
+    *sizes: int,
+    kind: str = "LSTM",
+    backend: str = "auto",
+    dtype: torch.dtype = torch.float64,
+    moved: int = 0,
+    **options,
+) -> tuple:
     """Return torch's layer and ours, with the same weights, ``moved`` by a rounding error."""
-    theirs = nn.LSTM(*sizes, **options)
+    theirs = getattr(nn, kind)(*sizes, **options)
     draw = torch.Generator().manual_seed(0)
     for weight in theirs.parameters():
         nn.init.uniform_(weight, -0.7, 0.7, generator=draw)
         weight.data = jitter(weight.data, moved)
     # Drawn in float32, so that all dtypes but the halves hold the same numbers.
     theirs = theirs.to(dtype)
-    ours = gatewise.nn.LSTM(*sizes, **options, backend=backend).to(dtype)
+    ours = getattr(gatewise.nn, kind)(*sizes, **options, backend=backend).to(dtype)
     ours.load_state_dict(theirs.state_dict())
     return theirs, ours
 
@@ -51,9 +56,10 @@ def results(layer: nn.Module, *call) -> dict[str, Tensor]:
     with warnings.catch_warnings():
         # oneDNN says once that it has no projections.
         warnings.filterwarnings("ignore", message="LSTM with projections", category=UserWarning)
-        output, (h_n, c_n) = layer(*call)
+        output, final = layer(*call)
     y = output.data if isinstance(output, PackedSequence) else output
-    named = {"y": y, "h_n": h_n, "c_n": c_n}
+    states = (final,) if isinstance(final, Tensor) else final
+    named = {"y": y} | dict(zip(("h_n", "c_n"), states, strict=False))
     draw = torch.Generator().manual_seed(1)
     pulls = [torch.randn(v.shape, generator=draw).to(v.dtype) for v in named.values()]
     torch.autograd.backward(list(named.values()), pulls)

@@ -1,8 +1,23 @@
 """Layers: drop-ins for torch's recurrent layers, and what is built from them."""
 
-from gatewise.nn.cell import LSTMCell
+from gatewise.nn.cell import GRUCell, LSTMCell, RNNCell
+from gatewise.nn.gru import GRU, GRUTrace
 from gatewise.nn.lstm import LSTM, Trace
 from gatewise.nn.replace import replace
+from gatewise.nn.rnn import RNN, RNNTrace
 from gatewise.nn.stack import Stack, StackState
 
-__all__ = ["LSTM", "LSTMCell", "Stack", "StackState", "Trace", "replace"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "GRUCell",
+    "GRUTrace",
+    "LSTMCell",
+    "RNNCell",
+    "RNNTrace",
+    "Stack",
+    "StackState",
+    "Trace",
+    "replace",
+]

@@ -31,6 +31,7 @@ class Arranged(NamedTuple):
         given: The input as it came.
         batch_first: Whether the batch axis came first.
         autocast: The dtype of an enclosing autocast that applies, or None.
+        wide: The dtype of the initial states as they came, or of the input without any.
     """
 
     x: Tensor
@@ -40,6 +41,7 @@ class Arranged(NamedTuple):
     given: Tensor | PackedSequence
     batch_first: bool
     autocast: torch.dtype | None
+    wide: torch.dtype
 
 
 def arrange(
@@ -62,23 +64,24 @@ def arrange(
         _validate.check_states(layer, hx, given, B if batched else None, any_dtype=bool(autocast))
         hx = tuple(hx) if batched else tuple(state.unsqueeze(1) for state in hx)
     if lengths is not None:
-        lengths = _validate.check_lengths(lengths, T, B, x.device)
+        lengths = _validate.check_lengths(layer.kind, lengths, T, B, x.device)
     if reset is not None:
-        _validate.check_reset(reset, tuple(given.shape[:-1]), x.device)
+        _validate.check_reset(layer.kind, reset, tuple(given.shape[:-1]), x.device)
         reset = reset.transpose(0, 1) if batch_first else reset.reshape(T, B)
+    wide = hx[0].dtype if hx else x.dtype
     if autocast is not None:
         x = x.to(weight.dtype)
         hx = hx and tuple(state.to(weight.dtype) for state in hx)
-    return Arranged(x, hx, lengths, reset, given, batch_first, autocast)
+    return Arranged(x, hx, lengths, reset, given, batch_first, autocast, wide)
 
 
 def restore(
-    arranged: Arranged, y: Tensor, states: States, *, projected: bool
+    layer: _validate.LayerShape, arranged: Arranged, y: Tensor, states: States
 ) -> tuple[Tensor | PackedSequence, States]:
     """Return the output and the final states in the layout and the dtypes of the call."""
     given = arranged.given
     if arranged.autocast is not None:
-        y, states = _narrow(arranged, y, states, projected=projected)
+        y, states = _narrow(layer, arranged, y, states)
     if isinstance(given, PackedSequence):
         lengths = cast("Tensor", arranged.lengths)  # packed steps always come with lengths
         output = given._replace(data=pack_padded_sequence(y, lengths.cpu()).data)
@@ -108,43 +111,45 @@ def _arrange_packed(
 ) -> Arranged:
     if lengths is not None or reset is not None:
         raise InvalidValueError(
-            "LSTM(input)",
+            f"{layer.kind}(input)",
             "a padded tensor together with lengths= or reset=",
             "a PackedSequence, which has lengths of its own",
             "Give the padded tensor; no packing is needed.",
         )
     if given.data.dim() != 2:
-        raise InvalidStateError("LSTM(input)", "packed steps of 2 axes", f"{given.data.dim()}")
+        raise InvalidStateError(
+            f"{layer.kind}(input)", "packed steps of 2 axes", f"{given.data.dim()}"
+        )
     autocast = _validate.check_input(layer, given.data, weight)
     # In packed order, longest first, so that the way back is a plain packing.
     x, own_lengths = pad_packed_sequence(PackedSequence(given.data, given.batch_sizes))
     if hx is not None:
         _validate.check_states(layer, hx, x, x.shape[1], any_dtype=bool(autocast))
         hx = _reorder(tuple(hx), given.sorted_indices, axis=1)
+    wide = hx[0].dtype if hx else x.dtype
     if autocast is not None:
         x = x.to(weight.dtype)
         hx = hx and tuple(state.to(weight.dtype) for state in hx)
-    return Arranged(
-        x, hx, own_lengths.to(x.device), None, given, batch_first=False, autocast=autocast
-    )
+    lengths = own_lengths.to(x.device)
+    return Arranged(x, hx, lengths, None, given, batch_first=False, autocast=autocast, wide=wide)
 
 
 def _narrow(
-    arranged: Arranged, y: Tensor, states: States, *, projected: bool
+    layer: _validate.LayerShape, arranged: Arranged, y: Tensor, states: States
 ) -> tuple[Tensor, States]:
-    """Round to the dtypes that torch.nn.LSTM returns under autocast.
+    """Round to the dtypes that torch's layers return under autocast.
 
-    Those are autocast's own but for wider inputs on the paths where torch runs its cells one by
-    one: packed steps stay as wide as they came, and so does c_n with a projection.
+    Those are autocast's own but for wider inputs where torch runs its cells one by one: all of a
+    GRU stays as wide as its states came; so do packed steps of an LSTM and its c_n with a
+    projection.
     """
-    given = arranged.given
-    packed = isinstance(given, PackedSequence)
-    wide = given.data.dtype
+    projected = layer.proj_size > 0
+    packed = isinstance(arranged.given, PackedSequence)
     state_dtype = output_dtype = arranged.autocast
-    if packed and not projected:
-        output_dtype = wide
-    if packed or projected:
-        state_dtype = wide
+    if layer.kind == "GRU" or (layer.kind == "LSTM" and packed and not projected):
+        output_dtype = arranged.wide
+    if layer.kind == "GRU" or (layer.kind == "LSTM" and (packed or projected)):
+        state_dtype = arranged.wide
     h_n, *others = states
     return y.to(output_dtype), (h_n.to(output_dtype), *(part.to(state_dtype) for part in others))
 

@@ -1,6 +1,7 @@
-"""What every recurrent layer has in common: constructor, parameters and torch's side interface.
+"""What recurrent layers have in common: parameters, the way up through the layers, torch's methods.
 
-Not the mathematics and not the forward: a layer gives its number of gates and its own forward.
+The mathematics is in `gatewise.ops.reference`; which kernel runs it is decided in
+`gatewise.ops.dispatch`. A kind of layer names its cell and says how its states look to the caller.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.conventions import parameter_suffix
 from gatewise.errors import InvalidStateError
 from gatewise.nn import _validate
+from gatewise.nn._layout import Arranged, States, arrange, restore, restore_trace
+from gatewise.ops import dispatch
 from gatewise.ops.dispatch import Backend
+from gatewise.ops.reference import CELLS
 
 
 def own_weights(module: nn.Module, names: Sequence[str]) -> list[Any]:
@@ -31,11 +36,13 @@ def own_weights(module: nn.Module, names: Sequence[str]) -> list[Any]:
 class RecurrentLayer(nn.Module):
     """Base of the layers: torch's parameters under torch's names, in torch's order.
 
-    Subclasses set ``mode`` (torch's name of the kind) and ``gates``, and define ``forward``.
+    Subclasses set ``kind`` (the name in messages), ``mode`` (torch's name of the cell) and
+    ``cell`` (ours), and define ``forward``.
     """
 
+    kind: str
     mode: str
-    gates: int
+    cell: str
 
     def __init__(
         self,
@@ -54,7 +61,7 @@ class RecurrentLayer(nn.Module):
     ) -> None:
         super().__init__()
         _validate.check_constructor(
-            self.mode,
+            self.kind,
             {
                 "input_size": input_size,
                 "hidden_size": hidden_size,
@@ -68,7 +75,7 @@ class RecurrentLayer(nn.Module):
         )
         if dropout > 0 and num_layers == 1:
             warnings.warn(
-                f"{self.mode}(dropout): expected 0 with num_layers=1, got {dropout}. It acts "
+                f"{self.kind}(dropout): expected 0 with num_layers=1, got {dropout}. It acts "
                 "between layers and has no effect here.",
                 stacklevel=3,
             )
@@ -108,6 +115,19 @@ class RecurrentLayer(nn.Module):
         """Width of h: P with a projection, else H."""
         return self.proj_size or self.hidden_size
 
+    @property
+    def state_widths(self) -> dict[str, int]:
+        """The initial states by name, and how wide they are."""
+        return {"h_0": self.state_size}
+
+    def initial_state(self, batch: int) -> Any:
+        """Return zero states for ``batch`` sequences, in the weights' dtype, on their device."""
+        raise NotImplementedError
+
+    def explain(self) -> str:
+        """Say in a sentence which kernel runs this layer on this machine, and why."""
+        return str(dispatch.explain(self.layer_weights()[0], backend=self.backend))
+
     def layer_weights(self) -> list[list[Tensor]]:
         """Return the weights of each layer, its directions one after the other in a flat list."""
         by_direction = [own_weights(self, names) for names in self._all_weights]
@@ -145,7 +165,7 @@ class RecurrentLayer(nn.Module):
         """Raise unless the input (batched, or packed steps with batch_sizes) fits the layer."""
         axes = 3 if batch_sizes is None else 2
         if input.dim() != axes:
-            raise InvalidStateError(f"{self.mode}(input)", f"{axes} axes", str(input.dim()))
+            raise InvalidStateError(f"{self.kind}(input)", f"{axes} axes", str(input.dim()))
         _validate.check_input(self, input, self._flat_weights[0])
 
     def check_hidden_size(
@@ -157,7 +177,7 @@ class RecurrentLayer(nn.Module):
         """Raise unless ``hx`` has the expected shape."""
         if hx.size() != expected_hidden_size:
             raise InvalidStateError(
-                f"{self.mode}(hx)",
+                f"{self.kind}(hx)",
                 f"shape {tuple(expected_hidden_size)}",
                 f"shape {tuple(hx.shape)}",
                 msg.format(expected_hidden_size, list(hx.size())) + ".",
@@ -179,7 +199,7 @@ class RecurrentLayer(nn.Module):
 
     def _weight_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of one direction of a layer, in torch's order."""
-        gates = self.gates * self.hidden_size
+        gates = CELLS[self.cell].gates * self.hidden_size
         width = self.state_size * self.num_directions if layer else self.input_size
         shapes: dict[str, tuple[int, ...]] = {
             "weight_ih": (gates, width),
@@ -190,3 +210,68 @@ class RecurrentLayer(nn.Module):
         if self.proj_size:
             shapes["weight_hr"] = (self.proj_size, self.hidden_size)
         return shapes
+
+    def _run(
+        self,
+        given: Tensor | PackedSequence,
+        hx: Sequence[Tensor] | None,
+        lengths: Tensor | Sequence[int] | None,
+        reset: Tensor | None,
+        *,
+        trace: bool,
+    ) -> tuple[Tensor | PackedSequence, States, States]:
+        """Run the layers above each other.
+
+        Returns:
+            The output and the final states as the caller's layout has them, and the parts of the
+            trace, none unless it is asked for.
+        """
+        weights = self.layer_weights()
+        call = arrange(self, weights[0][0], given, hx, lengths, reset)
+        x = call.x
+        results = []
+        for layer, (layer_weights, states) in enumerate(
+            zip(weights, self._layer_states(call), strict=True)
+        ):
+            if layer and self.dropout and self.training:
+                x = torch.dropout(x, self.dropout, train=True)
+            result = dispatch.run_layer(
+                self.cell,
+                x,
+                states,
+                layer_weights,
+                lengths=call.lengths,
+                reset=call.reset,
+                trace=trace,
+                backend=self.backend,
+            )
+            results.append(result)
+            x = result.y
+        final = tuple(_join(parts) for parts in zip(*(r.states for r in results), strict=True))
+        y, final = restore(self, call, x, final)
+        if not trace:
+            return y, final, ()
+        traces = [(result.trace or {}).values() for result in results]
+        return y, final, restore_trace(call, tuple(map(_join, zip(*traces, strict=True))))
+
+    def _layer_states(self, call: Arranged) -> list[States]:
+        """Return the initial states of each layer."""
+        x, D = call.x, self.num_directions
+        if call.hx is not None:
+            if self.num_layers == 1:
+                return [call.hx]
+            return [
+                tuple(state[start : start + D] for state in call.hx)
+                for start in range(0, D * self.num_layers, D)
+            ]
+        # Nothing writes to an initial state: the layers share it, and h with c if the widths agree.
+        zeros: dict[int, Tensor] = {}
+        for width in self.state_widths.values():
+            if width not in zeros:
+                zeros[width] = x.new_zeros(D, x.shape[1], width)
+        return [tuple(zeros[width] for width in self.state_widths.values())] * self.num_layers
+
+
+def _join(parts: States) -> Tensor:
+    """Put the layers' parts above each other, (L·D)×…."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

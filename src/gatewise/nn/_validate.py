@@ -27,12 +27,16 @@ BACKENDS = ("auto", "native", "reference")
 class LayerShape(Protocol):
     """The fields of a recurrent layer that its arguments must agree with."""
 
+    kind: str
     input_size: int
     hidden_size: int
     num_layers: int
     bidirectional: bool
     proj_size: int
     batch_first: bool
+
+    @property
+    def state_widths(self) -> Mapping[str, int]: ...
 
 
 def check_constructor(
@@ -93,29 +97,28 @@ def check_input(layer: LayerShape, x: Tensor, weight: Tensor) -> torch.dtype | N
     Returns:
         The dtype of an enclosing autocast if it applies to this input, or None.
     """
+    where = f"{layer.kind}(input)"
     if not isinstance(x, Tensor):
         raise InvalidTypeError(
-            "LSTM(input)", "a tensor or a PackedSequence", type(x).__name__, "Use torch.as_tensor."
+            where, "a tensor or a PackedSequence", type(x).__name__, "Use torch.as_tensor."
         )
     if x.dim() not in (2, 3):
-        raise InvalidValueError("LSTM(input)", "2-D or 3-D", f"{x.dim()}-D, {_shape(x)}")
+        raise InvalidValueError(where, "2-D or 3-D", f"{x.dim()}-D, {_shape(x)}")
     if x.shape[-1] != layer.input_size:
-        raise InvalidStateError(
-            "LSTM(input)", f"a last axis of input_size={layer.input_size}", _shape(x)
-        )
+        raise InvalidStateError(where, f"a last axis of input_size={layer.input_size}", _shape(x))
     if x.device != weight.device:
         raise InvalidStateError(
-            "LSTM(input)",
+            where,
             f"the weights' device {weight.device}",
             str(x.device),
             f"Move the input, input.to('{weight.device}'), or the model.",
         )
     if x.shape[1 if layer.batch_first and x.dim() == 3 else 0] == 0:
-        raise InvalidStateError("LSTM(input)", "at least one time step", f"none, {_shape(x)}")
+        raise InvalidStateError(where, "at least one time step", f"none, {_shape(x)}")
     autocast = _autocast_dtype(x, weight)
     if x.dtype != weight.dtype and autocast is None:
         raise InvalidValueError(
-            "LSTM(input)",
+            where,
             f"the weights' dtype {weight.dtype}",
             str(x.dtype),
             f"Convert the input, input.to({weight.dtype}), or the model, model.to({x.dtype}).",
@@ -127,51 +130,49 @@ def check_states(
     layer: LayerShape, hx: Sequence[Tensor], x: Tensor, batch: int | None, *, any_dtype: bool
 ) -> None:
     """Refuse initial states that do not fit the layer and x; ``batch`` is None when unbatched."""
-    if not isinstance(hx, tuple | list):
-        raise InvalidTypeError("LSTM(hx)", "a tuple (h_0, c_0)", type(hx).__name__)
-    if len(hx) != 2:
-        raise InvalidStateError("LSTM(hx)", "two tensors (h_0, c_0)", str(len(hx)))
+    where, widths = f"{layer.kind}(hx)", layer.state_widths
+    if len(hx) != len(widths):
+        raise InvalidStateError(where, f"{len(widths)} tensors ({', '.join(widths)})", str(len(hx)))
     rows = layer.num_layers * (2 if layer.bidirectional else 1)
-    for name, value, width in (
-        ("h_0", hx[0], layer.proj_size or layer.hidden_size),
-        ("c_0", hx[1], layer.hidden_size),
-    ):
+    for (name, width), value in zip(widths.items(), hx, strict=True):
+        place = where if len(widths) == 1 else f"{where}: {name}"
         expected = (rows, width) if batch is None else (rows, batch, width)
         if value.shape != expected:
             raise InvalidStateError(
-                f"LSTM(hx): {name}",
+                place,
                 f"shape {expected}",
                 f"{_shape(value)} for an input of {_shape(x)}",
             )
         if value.dtype != x.dtype and not any_dtype:
-            raise InvalidStateError(f"LSTM(hx): {name}", f"the input's {x.dtype}", str(value.dtype))
+            raise InvalidStateError(place, f"the input's {x.dtype}", str(value.dtype))
         if value.device != x.device:
-            raise InvalidStateError(
-                f"LSTM(hx): {name}", f"the input's device {x.device}", str(value.device)
-            )
+            raise InvalidStateError(place, f"the input's device {x.device}", str(value.device))
 
 
-def check_lengths(lengths: Tensor | Sequence[int], T: int, B: int, device: torch.device) -> Tensor:
+def check_lengths(
+    kind: str, lengths: Tensor | Sequence[int], T: int, B: int, device: torch.device
+) -> Tensor:
     """Return ``lengths`` as int64 [B] on ``device``; refuse counts and values that do not fit."""
+    where = f"{kind}(lengths)"
     if not isinstance(lengths, Tensor):
         lengths = torch.as_tensor(lengths)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
-        raise InvalidTypeError("LSTM(lengths)", "integers", str(lengths.dtype))
+        raise InvalidTypeError(where, "integers", str(lengths.dtype))
     if lengths.shape != (B,):
         raise InvalidStateError(
-            "LSTM(lengths)", f"one length for each of {B} sequences, shape ({B},)", _shape(lengths)
+            where, f"one length for each of {B} sequences, shape ({B},)", _shape(lengths)
         )
     if torch.compiler.is_compiling():
         # Values do not exist yet: the check becomes part of the graph.
         inside = ((lengths >= 1) & (lengths <= T)).all()
-        message = "LSTM(lengths): expected lengths from 1 to T"
+        message = f"{where}: expected lengths from 1 to T"
         torch.ops.aten._assert_async.msg(inside, message)  # noqa: SLF001 - an operator of torch
     elif B:
         least, most = (int(value) for value in torch.aminmax(lengths))
         if least < 1 or most > T:
             at = int(((lengths < 1) | (lengths > T)).nonzero()[0])
             raise InvalidValueError(
-                "LSTM(lengths)",
+                where,
                 f"lengths from 1 to T={T}",
                 f"{int(lengths[at])} for sequence {at}",
                 "Leave empty sequences out of the batch.",
@@ -179,19 +180,18 @@ def check_lengths(lengths: Tensor | Sequence[int], T: int, B: int, device: torch
     return lengths.to(device=device, dtype=torch.int64)
 
 
-def check_reset(reset: Tensor, expected: tuple[int, ...], device: torch.device) -> None:
+def check_reset(kind: str, reset: Tensor, expected: tuple[int, ...], device: torch.device) -> None:
     """Refuse a reset mask (in the layer's own layout) that does not fit the input."""
+    where = f"{kind}(reset)"
     if not isinstance(reset, Tensor) or reset.dtype != torch.bool:
         got = str(reset.dtype) if isinstance(reset, Tensor) else type(reset).__name__
-        raise InvalidTypeError(
-            "LSTM(reset)", "a bool tensor", got, "Write, for example, mask != 0."
-        )
+        raise InvalidTypeError(where, "a bool tensor", got, "Write, for example, mask != 0.")
     if reset.shape != expected:
         raise InvalidStateError(
-            "LSTM(reset)", f"one value for each step and sequence, shape {expected}", _shape(reset)
+            where, f"one value for each step and sequence, shape {expected}", _shape(reset)
         )
     if reset.device != device:
-        raise InvalidStateError("LSTM(reset)", f"the input's device {device}", str(reset.device))
+        raise InvalidStateError(where, f"the input's device {device}", str(reset.device))
 
 
 def _autocast_dtype(x: Tensor, weight: Tensor) -> torch.dtype | None:

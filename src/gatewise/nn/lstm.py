@@ -1,8 +1,4 @@
-"""The LSTM layer: torch's interface, our engine, and sequence features that torch lacks.
-
-The mathematics is in `gatewise.ops.reference.lstm`; which kernel runs it is decided in
-`gatewise.ops.dispatch`. Here the layers are put above each other.
-"""
+"""The LSTM layer: torch's interface, our engine, and sequence features that torch lacks."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from gatewise.nn._layout import Arranged, arrange, restore, restore_trace
+from gatewise.errors import InvalidTypeError
 from gatewise.nn._recurrent import RecurrentLayer
 from gatewise.ops import dispatch
 
@@ -67,8 +63,9 @@ class LSTM(RecurrentLayer):
         0.0
     """
 
+    kind = "LSTM"
     mode = "LSTM"
-    gates = 4
+    cell = "lstm"
 
     def __init__(
         self,
@@ -153,15 +150,15 @@ class LSTM(RecurrentLayer):
             GatewiseError: An argument does not fit; also a ValueError, TypeError or RuntimeError,
                 as in torch. The message names the argument.
         """
-        weights = self.layer_weights()
-        call = arrange(self, weights[0][0], input, hx, lengths, reset)
-        y, states, parts = self._run(call, weights, trace=trace)
-        y, states = restore(call, y, states, projected=self.proj_size > 0)
-        return (y, states, Trace(*restore_trace(call, parts))) if trace else (y, states)
+        if hx is not None and not isinstance(hx, tuple | list):
+            raise InvalidTypeError("LSTM(hx)", "a tuple (h_0, c_0)", type(hx).__name__)
+        y, states, parts = self._run(input, hx, lengths, reset, trace=trace)
+        return (y, states, Trace(*parts)) if trace else (y, states)
 
-    def explain(self) -> str:
-        """Say in a sentence which kernel runs this layer on this machine, and why."""
-        return str(dispatch.explain_lstm(self.layer_weights()[0], backend=self.backend))
+    @property
+    def state_widths(self) -> dict[str, int]:
+        """The initial states by name, and how wide they are."""
+        return {"h_0": self.state_size, "c_0": self.hidden_size}
 
     def initial_state(self, batch: int) -> LSTMStates:
         """Return zero states for ``batch`` sequences, in the weights' dtype, on their device."""
@@ -197,51 +194,3 @@ class LSTM(RecurrentLayer):
         if permutation is None:
             return hx
         return hx[0].index_select(1, permutation), hx[1].index_select(1, permutation)
-
-    def _run(
-        self, call: Arranged, weights: list[list[Tensor]], *, trace: bool
-    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        x = call.x
-        results = []
-        for layer, (layer_weights, (h0, c0)) in enumerate(
-            zip(weights, self._layer_states(call), strict=True)
-        ):
-            if layer and self.dropout and self.training:
-                x = torch.dropout(x, self.dropout, train=True)
-            result = dispatch.lstm_layer(
-                x,
-                h0,
-                c0,
-                layer_weights,
-                lengths=call.lengths,
-                reset=call.reset,
-                trace=trace,
-                backend=self.backend,
-            )
-            results.append(result)
-            x = result.y
-        states = _join([result.h_n for result in results]), _join([r.c_n for r in results])
-        if not trace:
-            return x, states, ()
-        traces = [result.trace or {} for result in results]
-        return x, states, tuple(_join([t[name] for t in traces]) for name in Trace._fields)
-
-    def _layer_states(self, call: Arranged) -> list[tuple[Tensor, ...]]:
-        """Return h0 and c0 of each layer."""
-        x, D = call.x, self.num_directions
-        if call.hx is not None:
-            if self.num_layers == 1:
-                return [call.hx]
-            return [
-                tuple(state[start : start + D] for state in call.hx)
-                for start in range(0, D * self.num_layers, D)
-            ]
-        # Nothing writes to an initial state: the layers share it, and h with c if the widths agree.
-        h0 = x.new_zeros(D, x.shape[1], self.state_size)
-        c0 = x.new_zeros(D, x.shape[1], self.hidden_size) if self.proj_size else h0
-        return [(h0, c0)] * self.num_layers
-
-
-def _join(parts: list[Tensor]) -> Tensor:
-    """Put the layers' parts above each other, (L·D)×…."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts)

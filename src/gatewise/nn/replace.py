@@ -1,4 +1,4 @@
-"""Swap torch's LSTMs inside any model for ours."""
+"""Swap torch's recurrent layers inside any model for ours."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from typing import TypeGuard
 
 from torch import nn
 
+from gatewise.nn._recurrent import RecurrentLayer
+from gatewise.nn.gru import GRU
 from gatewise.nn.lstm import LSTM
+from gatewise.nn.rnn import RNN
+
+_OURS: dict[type[nn.RNNBase], type[RecurrentLayer]] = {nn.LSTM: LSTM, nn.GRU: GRU, nn.RNN: RNN}
 
 # torch's caches of the weights; ours reads the parameters themselves.
 _CACHES = ("_flat_weights", "_flat_weight_refs", "_flat_weights_names", "mode")
 
 
 def replace(module: nn.Module) -> nn.Module:
-    """Swap every `torch.nn.LSTM` inside ``module`` for a `gatewise.nn.LSTM`, in place.
+    """Swap every `torch.nn.LSTM`, `GRU` and `RNN` inside ``module`` for ours, in place.
 
     The new layers hold the same Parameter objects, so that optimizers and tied weights stay valid,
     and the same hooks, buffers, attributes and train or eval mode. A layer that is used in several
-    places stays one. Subclasses of `torch.nn.LSTM` (parametrised layers are among them) and layers
+    places stays one. Subclasses of torch's layers (parametrised ones are among them) and layers
     whose ``forward`` was replaced may compute something else: they are left alone, and a warning
     lists them.
 
@@ -26,7 +31,7 @@ def replace(module: nn.Module) -> nn.Module:
         module: Any module.
 
     Returns:
-        The module itself; the new layer if ``module`` is a `torch.nn.LSTM`.
+        The module itself; the new layer if ``module`` is one of torch's layers.
 
     Example:
         >>> model = replace(nn.ModuleDict({"encoder": nn.LSTM(3, 8)}))
@@ -40,11 +45,11 @@ def replace(module: nn.Module) -> nn.Module:
     ]
     if left:
         warnings.warn(
-            f"replace: left as they were: {', '.join(left)}. Only plain torch.nn.LSTM layers are "
+            f"replace: left as they were: {', '.join(left)}. Only plain layers of torch.nn are "
             "swapped.",
             stacklevel=2,
         )
-    swapped: dict[nn.Module, LSTM] = {}
+    swapped: dict[nn.Module, RecurrentLayer] = {}
     for parent in list(module.modules()):
         for name, child in parent._modules.items():  # noqa: SLF001 - named_children drops repeats
             if _is_plain(child):
@@ -55,21 +60,22 @@ def replace(module: nn.Module) -> nn.Module:
 
 
 def _obstacle(module: nn.Module) -> str | None:
-    """Say why an LSTM of torch's is not swapped; None for what is, and for all else."""
-    if not isinstance(module, nn.LSTM) or _is_plain(module):
+    """Say why a recurrent layer of torch's is not swapped; None for what is, and for all else."""
+    if not isinstance(module, tuple(_OURS)) or _is_plain(module):
         return None
-    if type(module) is nn.LSTM:
+    if type(module) in _OURS:
         return "its forward was replaced"
     return f"{type(module).__name__}, a subclass"
 
 
-def _is_plain(module: nn.Module | None) -> TypeGuard[nn.LSTM]:
-    return type(module) is nn.LSTM and "forward" not in vars(module)
+def _is_plain(module: nn.Module | None) -> TypeGuard[nn.RNNBase]:
+    return type(module) in _OURS and "forward" not in vars(module)
 
 
-def _twin(layer: nn.LSTM) -> LSTM:
+def _twin(layer: nn.RNNBase) -> RecurrentLayer:
     """Return our layer with everything that torch's holds: parameters, hooks, mode, attributes."""
-    twin = LSTM.__new__(LSTM)
+    ours = _OURS[type(layer)]
+    twin = ours.__new__(ours)
     nn.Module.__init__(twin)
     # The hook dictionaries themselves go over: the handles that remove a hook point at them.
     vars(twin).update({name: value for name, value in vars(layer).items() if name not in _CACHES})

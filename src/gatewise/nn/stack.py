@@ -6,8 +6,8 @@ so that streaming and exporting need to know the layers only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +15,13 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.errors import InvalidStateError, InvalidTypeError, InvalidValueError
 from gatewise.nn import _validate
-from gatewise.nn.cell import LSTMCell
-from gatewise.nn.lstm import LSTM, LSTMStates, Trace
+from gatewise.nn._recurrent import RecurrentLayer
+from gatewise.nn.cell import RecurrentCell
+from gatewise.nn.lstm import LSTMStates
 
 _NOT_PER_STEP = (
-    nn.RNNBase,
     nn.RNNCellBase,
-    LSTMCell,
+    RecurrentCell,
     nn.BatchNorm1d,
     nn.BatchNorm2d,
     nn.Conv1d,
@@ -29,23 +29,32 @@ _NOT_PER_STEP = (
 )
 
 
+LayerState = Tensor | LSTMStates
+
+
 class StackState(NamedTuple):
     """The state of a `Stack`: the states of its recurrent layers, from the bottom up.
 
     Args:
-        layers: ``(h, c)`` of each recurrent layer, (L·D)×B×P and (L·D)×B×H.
+        layers: The state of each recurrent layer: h, (L·D)×B×P, or ``(h, c)`` with c (L·D)×B×H.
     """
 
-    layers: tuple[LSTMStates, ...]
+    layers: tuple[LayerState, ...]
 
     def detach(self) -> StackState:
         """Return the state cut off from the graph, as truncated BPTT does between chunks."""
-        return self._replace(layers=tuple((h.detach(), c.detach()) for h, c in self.layers))
+        return self._each(Tensor.detach)
 
     def to(self, device_or_dtype: torch.device | torch.dtype | str) -> StackState:
         """Return the state on another device or in another dtype."""
-        return self._replace(
-            layers=tuple((h.to(device_or_dtype), c.to(device_or_dtype)) for h, c in self.layers)
+        return self._each(lambda part: part.to(device_or_dtype))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> StackState:
+        return StackState(
+            tuple(
+                change(state) if isinstance(state, Tensor) else (change(state[0]), change(state[1]))
+                for state in self.layers
+            )
         )
 
 
@@ -81,9 +90,9 @@ class Stack(nn.Module):
         self.batch_first = batch_first
 
     @property
-    def recurrent(self) -> list[LSTM]:
+    def recurrent(self) -> list[RecurrentLayer]:
         """The recurrent layers, from the bottom up."""
-        return [layer for layer in self.layers if isinstance(layer, LSTM)]
+        return [layer for layer in self.layers if isinstance(layer, RecurrentLayer)]
 
     def forward(
         self,
@@ -92,19 +101,20 @@ class Stack(nn.Module):
         lengths: Tensor | Sequence[int] | None = None,
         reset: Tensor | None = None,
         trace: bool = False,
-    ) -> tuple[Tensor, StackState] | tuple[Tensor, StackState, tuple[Trace, ...]]:
+    ) -> tuple[Tensor, StackState] | tuple[Tensor, StackState, tuple[Any, ...]]:
         """Run all layers over a batch of sequences.
 
         Args:
             x: T×B×I, B×T×I with ``batch_first``, or T×I unbatched.
             state: State before the first step, as an earlier call returned it; zeros by default.
-            lengths: Valid steps of each sequence, see `LSTM`; the output is zero beyond.
-            reset: Where sequences begin anew, in the layout of x without its last axis, see `LSTM`.
+            lengths: Valid steps of each sequence, see `LSTM.forward`; the output is zero beyond.
+            reset: Where sequences begin anew, in the layout of x without its last axis, see
+                `LSTM.forward`.
             trace: Whether to return the gates and states of every recurrent layer.
 
         Returns:
             The output in the layout of x, the state after the last step, and with ``trace=True``
-            one `Trace` for each recurrent layer.
+            the trace of each recurrent layer, such as a `Trace`.
 
         Raises:
             GatewiseError: An argument does not fit.
@@ -119,18 +129,18 @@ class Stack(nn.Module):
             reset = reset if reset is None else reset.transpose(0, 1)
         if lengths is not None:
             batch = x.shape[1] if x.dim() == 3 else 1
-            lengths = _validate.check_lengths(lengths, x.shape[0], batch, x.device)
+            lengths = _validate.check_lengths("Stack", lengths, x.shape[0], batch, x.device)
         before = iter(self._given_states(state))
-        after: list[LSTMStates] = []
-        traces: list[Trace] = []
+        after: list[LayerState] = []
+        traces: list[Any] = []
         for layer in self.layers:
-            if not isinstance(layer, LSTM):
+            if not isinstance(layer, RecurrentLayer):
                 x = layer(x)
                 continue
             x, states, *traced = layer(x, next(before), lengths=lengths, reset=reset, trace=trace)
             after.append(states)
             traces += traced
-        if lengths is not None and not isinstance(self.layers[-1], LSTM):
+        if lengths is not None and not isinstance(self.layers[-1], RecurrentLayer):
             x = _zero_padding(x, lengths)
         y, state = x.transpose(0, 1) if swap else x, StackState(tuple(after))
         return (y, state, tuple(traces)) if trace else (y, state)
@@ -152,7 +162,7 @@ class Stack(nn.Module):
     def __getitem__(self, position: int) -> nn.Module:
         return self.layers[position]
 
-    def _given_states(self, state: StackState | None) -> tuple[LSTMStates | None, ...]:
+    def _given_states(self, state: StackState | None) -> tuple[LayerState | None, ...]:
         count = len(self.recurrent)
         if state is None:
             return (None,) * count
@@ -171,13 +181,15 @@ def _check_layer(position: int, layer: nn.Module) -> None:
     kind = type(layer).__name__
     if not isinstance(layer, nn.Module):
         raise InvalidTypeError(where, "a module", kind)
-    if isinstance(layer, nn.LSTM):
-        raise InvalidTypeError(where, "gatewise.nn.LSTM", "torch.nn.LSTM", "See gatewise.replace.")
+    if isinstance(layer, nn.RNNBase):
+        raise InvalidTypeError(
+            where, f"gatewise.nn.{kind}", f"torch.nn.{kind}", "See gatewise.replace."
+        )
     if isinstance(layer, _NOT_PER_STEP):
         raise InvalidTypeError(
             where, "a recurrent layer of gatewise or a module that acts on each step alone", kind
         )
-    if isinstance(layer, LSTM) and layer.batch_first:
+    if isinstance(layer, RecurrentLayer) and layer.batch_first:
         raise InvalidValueError(
             where,
             "a layer with batch_first=False",

@@ -1,5 +1,5 @@
 """The mathematics: the reference in plain torch, native kernels as torch operators, dispatch."""
 
-from gatewise.ops.dispatch import KernelChoice, LSTMLayerResult, explain_lstm, lstm_layer
+from gatewise.ops.dispatch import KernelChoice, LayerResult, explain, run_layer
 
-__all__ = ["KernelChoice", "LSTMLayerResult", "explain_lstm", "lstm_layer"]
+__all__ = ["KernelChoice", "LayerResult", "explain", "run_layer"]

@@ -1,7 +1,7 @@
 """What the operators accept: the kernels read by address, so nothing else may reach them.
 
 Layers have checked before this, in words of their own; here stands whoever calls
-``torch.ops.gatewise.lstm`` directly.
+``torch.ops.gatewise.recurrent`` directly.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from gatewise.errors import InvalidStateError
+from gatewise.ops.reference import CELLS
 
 Shape = Sequence[int | torch.SymInt]
 """Sizes of a tensor; symbolic while torch.compile traces with dynamic shapes."""
@@ -23,20 +24,25 @@ class Operands(NamedTuple):
     """What one layer reads, in all its directions.
 
     Args:
+        cell: Name of the cell, one of `gatewise.ops.reference.CELLS`.
         x: T×B×I, any strides.
-        h0: D×B×P.
-        c0: D×B×H.
-        weights: Flat list; `gatewise.ops.reference.lstm_layer` has its order and shapes.
+        states: Initial states, h D×B×P, then D×B×H for each other state of the cell.
+        weights: Flat list; `gatewise.ops.reference.layer` has its order and shapes.
         lengths: int64 [B], or None.
         reset: bool T×B, or None.
     """
 
+    cell: str
     x: Tensor
-    h0: Tensor
-    c0: Tensor
+    states: Sequence[Tensor]
     weights: Sequence[Tensor]
     lengths: Tensor | None = None
     reset: Tensor | None = None
+
+    @property
+    def hidden(self) -> int:
+        """H, which only the weights tell of every cell."""
+        return self.weights[1].shape[0] // CELLS[self.cell].gates
 
 
 class Kept(NamedTuple):
@@ -44,7 +50,7 @@ class Kept(NamedTuple):
 
     Args:
         y: The output, T×B×(D·P).
-        saved: Activations and cell states in the kernels' own layout, a row for each direction;
+        saved: What the kernels keep of each step, in their own layout, a row for each direction;
             empty if nothing was saved.
     """
 
@@ -53,11 +59,10 @@ class Kept(NamedTuple):
 
 
 class Grads(NamedTuple):
-    """Gradients that arrive: of y T×B×(D·P), h_n D×B×P and c_n D×B×H; None stands for zeros."""
+    """Gradients that arrive: of y T×B×(D·P) and of each final state; None stands for zeros."""
 
     y: Tensor
-    h_n: Tensor | None
-    c_n: Tensor | None
+    states: Sequence[Tensor | None]
 
 
 def check_layer(operands: Operands, dtypes: Sequence[torch.dtype]) -> None:
@@ -67,14 +72,14 @@ def check_layer(operands: Operands, dtypes: Sequence[torch.dtype]) -> None:
         InvalidStateError: A shape or dtype does not fit, or a tensor carries a tangent of
             forward-mode differentiation.
     """
-    x, h0, c0, weights, lengths, reset = operands
-    refuse_tangents(x, h0, c0, *weights)
+    cell, x, states, weights, lengths, reset = operands
+    refuse_tangents(x, *states, *weights)
     if not _fits(operands, dtypes):
         raise InvalidStateError(
-            "gatewise::lstm",
-            "x [T, B, I], h0 [D, B, P], c0 [D, B, H] and weights of one dtype, float32 or float64, "
-            "lengths int64 [B], reset bool [T, B]",
-            _described((x, h0, c0, *weights, lengths, reset)),
+            "gatewise::recurrent",
+            f"a cell of {', '.join(CELLS)}, x [T, B, I], states [D, B, P], then [D, B, H], and "
+            "weights of one dtype, float32 or float64, lengths int64 [B], reset bool [T, B]",
+            f"{cell!r}, {_described((x, *states, *weights, lengths, reset))}",
         )
 
 
@@ -91,20 +96,23 @@ def check_gradients(grads: Grads, kept: Kept, operands: Operands, saved: Shape) 
         InvalidStateError: A shape or dtype does not fit, or a tensor carries a tangent of
             forward-mode differentiation.
     """
-    x, h0, c0, *_ = operands
+    x, states = operands.x, operands.states
     T, B, _ = x.shape
-    D, _, P = h0.shape
+    D, _, P = states[0].shape
     y = (T, B, D * P)
-    expected = [y, tuple(h0.shape), tuple(c0.shape), y, tuple(saved)]
-    given = (*grads, *kept)
-    for tensor, shape in zip(given, expected, strict=True):
-        if tensor is not None and (tensor.shape != shape or tensor.dtype != x.dtype):
-            raise InvalidStateError(
-                "gatewise::lstm_backward",
-                f"grad_y, grad_h_n, grad_c_n, y and saved of {expected} and {x.dtype}",
-                _described(given),
-                "Pass what gatewise::lstm returned with save=True.",
-            )
+    expected = [y, *(tuple(state.shape) for state in states), y, tuple(saved)]
+    given = (grads.y, *grads.states, *kept)
+    fits = len(grads.states) == len(states) and all(
+        tensor is None or (tensor.shape == shape and tensor.dtype == x.dtype)
+        for tensor, shape in zip(given, expected, strict=True)
+    )
+    if not fits:
+        raise InvalidStateError(
+            "gatewise::recurrent_backward",
+            f"grad_y, gradients of the final states, y and saved of {expected} and {x.dtype}",
+            _described(given),
+            "Pass what gatewise::recurrent returned with save=True.",
+        )
     refuse_tangents(*(tensor for tensor in given if tensor is not None))
 
 
@@ -128,37 +136,44 @@ def refuse_transform(*_: Any, **__: Any) -> NoReturn:
         InvalidStateError: Always.
     """
     raise InvalidStateError(
-        "gatewise::lstm",
+        "gatewise::recurrent",
         "a plain call",
         "one under a function transform (torch.func, forward-mode differentiation)",
-        "Use gatewise.ops.lstm_layer with backend='auto', which takes the reference there.",
+        "Use gatewise.ops.run_layer with backend='auto', which takes the reference there.",
     )
 
 
 def _fits(operands: Operands, dtypes: Sequence[torch.dtype]) -> bool:
-    x, h0, c0, weights, lengths, reset = operands
-    if not x.dim() == h0.dim() == c0.dim() == 3:
+    name, x, states, weights, lengths, reset = operands
+    cell = CELLS.get(name)
+    if cell is None or len(states) != len(cell.states):
+        return False
+    if not x.dim() == states[0].dim() == 3:
         return False
     T, B, I = x.shape  # noqa: E741
-    D, _, P = h0.shape
-    H = c0.shape[2]
-    if D not in (1, 2) or len(weights) % D or len(weights) // D not in (2, 3, 4, 5):
+    D, _, P = states[0].shape
+    projects = len(cell.states) > 1
+    counts = (2, 3, 4, 5) if projects else (2, 4)
+    if D not in (1, 2) or len(weights) % D or len(weights) // D not in counts:
         return False
     count = len(weights) // D
-    shapes = [(4 * H, I), (4 * H, P)]
+    H = operands.hidden
+    shapes = [(cell.gates * H, I), (cell.gates * H, P)]
     if count >= 4:
-        shapes += [(4 * H,), (4 * H,)]
+        shapes += [(cell.gates * H,), (cell.gates * H,)]
     if count in (3, 5):
         shapes += [(P, H)]
+    widths = [P] + [H] * (len(states) - 1)
     dtype = x.dtype
     return (
         dtype in dtypes
         and min(T, B, I, H, P) >= 1
         and (P == H or count in (3, 5))
         and all(w.shape == s and w.dtype == dtype for w, s in zip(weights, shapes * D, strict=True))
-        and h0.shape == (D, B, P)
-        and c0.shape == (D, B, H)
-        and h0.dtype == c0.dtype == dtype
+        and all(
+            state.shape == (D, B, width) and state.dtype == dtype
+            for state, width in zip(states, widths, strict=True)
+        )
         and (lengths is None or (lengths.shape == (B,) and lengths.dtype == torch.int64))
         and (reset is None or (reset.shape == (T, B) and reset.dtype == torch.bool))
     )

@@ -36,64 +36,66 @@ class KernelChoice:
         return f"{self.backend} ({self.isa}): {self.reason}"
 
 
-class LSTMLayerResult(NamedTuple):
-    """Outputs of one layer: y T×B×(D·P), h_n D×B×P, c_n D×B×H, and the trace if asked for."""
+class LayerResult(NamedTuple):
+    """Outputs of one layer: y T×B×(D·P), the final states, and the trace if asked for."""
 
     y: Tensor
-    h_n: Tensor
-    c_n: Tensor
+    states: tuple[Tensor, ...]
     trace: dict[str, Tensor] | None
 
 
-def lstm_layer(
+def run_layer(
+    cell: str,
     x: Tensor,
-    h0: Tensor,
-    c0: Tensor,
+    states: tuple[Tensor, ...],
     weights: Sequence[Tensor],
     *,
     lengths: Tensor | None = None,
     reset: Tensor | None = None,
     trace: bool = False,
     backend: Backend = "auto",
-) -> LSTMLayerResult:
-    """Run one LSTM layer in all its directions.
+) -> LayerResult:
+    """Run one recurrent layer in all its directions.
 
     Args:
+        cell: Name of the cell: ``lstm``, ``gru``, ``rnn_tanh``, ``rnn_relu``.
         x: Input, T×B×I.
-        h0: Initial hidden state, D×B×P.
-        c0: Initial cell state, D×B×H.
-        weights: Flat list, `gatewise.ops.reference.lstm_layer` has its order and shapes.
+        states: Initial states, h D×B×P, then for the LSTM c D×B×H.
+        weights: Flat list, `gatewise.ops.reference.layer` has its order and shapes.
         lengths: Valid steps of each sequence, [B], each from 1 to T.
         reset: True cuts the sequence before that step, T×B.
         trace: Whether to return every gate and state.
         backend: The kernel to use; ``auto`` chooses.
 
     Returns:
-        The outputs, the final state, and with ``trace`` a dict of D×T×B×H tensors.
+        The output, the final states, and with ``trace`` a dict of D×T×B×H tensors.
 
     Raises:
         InvalidStateError: ``backend="native"`` and no native kernel can do what is asked.
     """
-    inputs = (x, h0, c0, *weights)
+    inputs = (x, *states, *weights)
     obstacle = None if backend == "reference" else _obstacle(inputs, trace=trace)
     if backend == "reference" or (obstacle and backend == "auto"):
-        return LSTMLayerResult(
-            *reference.lstm_layer(x, h0, c0, weights, lengths=lengths, reset=reset, trace=trace)
+        mathematics = reference.CELLS[cell]
+        return LayerResult(
+            *reference.layer(
+                mathematics, x, states, weights, lengths=lengths, reset=reset, trace=trace
+            )
         )
     if obstacle:
         raise InvalidStateError(
             "backend", "a call that the native kernel can run", obstacle, "Use backend='auto'."
         )
-    operands = Operands(x, h0, c0, weights, lengths, reset)
-    return LSTMLayerResult(*operators.lstm(operands), None)
+    operands = Operands(cell, x, states, weights, lengths, reset)
+    return LayerResult(*operators.recurrent(operands), None)
 
 
-def explain_lstm(weights: Sequence[Tensor], *, backend: Backend = "auto") -> KernelChoice:
+def explain(weights: Sequence[Tensor], *, backend: Backend = "auto") -> KernelChoice:
     """Say which kernel a layer with these weights runs on, and why.
 
     Args:
         weights: The weights of one layer.
-        backend: As in `lstm_layer`.
+        backend: As in `run_layer`.
     """
     if backend == "reference":
         return KernelChoice("reference", "torch", "backend='reference' was asked for")

@@ -29,6 +29,9 @@ from gatewise.ops._operands import (
 DTYPES = {torch.float32: _native.Dtype.float32, torch.float64: _native.Dtype.float64}
 """The dtypes with a kernel."""
 
+CELLS = {cell.name: cell for cell in _native.Cell}
+"""The cells with a kernel."""
+
 
 def _load_kernels() -> _native.Kernels:
     asked = os.environ.get("GATEWISE_ISA")
@@ -55,7 +58,7 @@ _kernels = _load_kernels()
 
 
 class _Sizes(NamedTuple):
-    """T, B, I, D, H, P, and the hidden size padded to whole vectors."""
+    """T, B, I, D, H, P, and the elements that forward saves for each step of a row."""
 
     T: int
     B: int
@@ -63,33 +66,31 @@ class _Sizes(NamedTuple):
     D: int
     H: int
     P: int
-    padded: int
+    saved_row: int
 
 
 def _sizes(operands: Operands) -> _Sizes:
-    x, h0, c0, *_ = operands
-    T, B, I = x.shape  # noqa: E741
-    D, _, P = h0.shape
-    H = c0.shape[2]
-    lanes = _kernels.lanes(DTYPES[x.dtype])
-    return _Sizes(T, B, I, D, H, P, (H + lanes - 1) // lanes * lanes)
+    T, B, I = operands.x.shape  # noqa: E741
+    D, _, P = operands.states[0].shape
+    H = operands.hidden
+    saved_row = _kernels.saved_row(DTYPES[operands.x.dtype], CELLS[operands.cell], H)
+    return _Sizes(T, B, I, D, H, P, saved_row)
 
 
 def _saved_shape(sizes: _Sizes, *, save: bool) -> Shape:
-    """Shape of what backward needs beside y: for each direction activations, then cell states."""
-    return (sizes.D, sizes.T * sizes.B * 5 * sizes.padded) if save else (0,)
+    """Shape of what backward needs beside y, a row for each direction."""
+    return (sizes.D, sizes.T * sizes.B * sizes.saved_row) if save else (0,)
 
 
 def new_outputs(
     operands: Operands, *, save: bool, empty: Callable[..., Tensor] = Tensor.new_empty
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, list[Tensor], Tensor]:
     """Return unfilled outputs; ``empty(x, shape)`` makes those that grow with T."""
     x = operands.x
     sizes = _sizes(operands)
     return (
         empty(x, (sizes.T, sizes.B, sizes.D * sizes.P)),
-        x.new_empty((sizes.D, sizes.B, sizes.P)),
-        x.new_empty((sizes.D, sizes.B, sizes.H)),
+        [x.new_empty(state.shape) for state in operands.states],
         empty(x, _saved_shape(sizes, save=save)),
     )
 
@@ -110,18 +111,17 @@ def new_gradients(
     wants_x: bool,
     wants_state: bool,
     empty: Callable[..., Tensor] = Tensor.new_empty,
-) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    """Return unfilled gradients of x, h0, c0 and the weights; those not wanted are empty."""
-    x, h0, c0, weights, *_ = operands
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Return unfilled gradients of x, the states and the weights; those not wanted are empty."""
+    x = operands.x
     return (
         empty(x, x.shape if wants_x else (0,)),
-        x.new_empty(h0.shape if wants_state else (0,)),
-        x.new_empty(c0.shape if wants_state else (0,)),
-        [x.new_empty(weight.shape) for weight in weights],
+        [x.new_empty(state.shape if wants_state else (0,)) for state in operands.states],
+        [x.new_empty(weight.shape) for weight in operands.weights],
     )
 
 
-def forward(operands: Operands, *, save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def forward(operands: Operands, *, save: bool) -> tuple[Tensor, list[Tensor], Tensor]:
     """Run a layer in all its directions.
 
     Args:
@@ -129,7 +129,8 @@ def forward(operands: Operands, *, save: bool) -> tuple[Tensor, Tensor, Tensor, 
         save: Whether to keep what `backward` needs.
 
     Returns:
-        y T×B×(D·P), h_n D×B×P, c_n D×B×H, then what `Kept` calls saved, empty unless ``save``.
+        y T×B×(D·P), the final states, shaped like the initial ones, then what `Kept` calls saved,
+        empty unless ``save``.
 
     Raises:
         InvalidStateError: A tensor does not fit.
@@ -137,19 +138,18 @@ def forward(operands: Operands, *, save: bool) -> tuple[Tensor, Tensor, Tensor, 
     """
     check_layer(operands, tuple(DTYPES))
     call = _Call(operands)
-    outputs = y, h_n, c_n, saved = new_outputs(operands, save=save, empty=_from_workspace)
+    outputs = y, final, saved = new_outputs(operands, save=save, empty=_from_workspace)
     threads = torch.get_num_threads()
     y_step, y_row, _ = y.stride()
     for d, layer in enumerate(call.layers):
-        status = _kernels.lstm_forward(
+        status = _kernels.forward(
             call.dtype,
             layer,
             _part(y, d * call.sizes.P),
             y_step,
             y_row,
-            _direction(h_n, d),
-            _direction(c_n, d),
-            *(_saved_addresses(saved, call.sizes, d) if save else (0, 0)),
+            *_state_addresses(final, d),
+            _direction(saved, d) if save else 0,
             threads,
         )
         _raise_unless_ok(status)
@@ -158,15 +158,15 @@ def forward(operands: Operands, *, save: bool) -> tuple[Tensor, Tensor, Tensor, 
 
 def backward(
     operands: Operands, kept: Kept, grads: Grads, *, wants_x: bool, wants_state: bool
-) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    """Return the gradients of x, h0, c0 and the weights.
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Return the gradients of x, the initial states and the weights.
 
     Args:
         operands: As `forward` took them.
         kept: As `forward` returned it.
         grads: As they arrive.
         wants_x: Whether to compute the gradient of x; it is empty otherwise.
-        wants_state: Whether to compute those of h0 and c0; they are empty otherwise.
+        wants_state: Whether to compute those of the states; they are empty otherwise.
 
     Shapes and dtypes are not checked: autograd hands back what `forward` has checked, with
     gradients that fit; `check_backward` is for anyone else.
@@ -174,13 +174,13 @@ def backward(
     Raises:
         InvalidStateError: A gradient carries a tangent of forward-mode differentiation.
     """
-    refuse_tangents(*(grad for grad in grads if grad is not None))
+    refuse_tangents(*(grad for grad in (grads.y, *grads.states) if grad is not None))
     call = _Call(operands)
     sizes = call.sizes
     y = _rows_contiguous(kept.y)
     grad_y = _rows_contiguous(grads.y)
-    grad_h_n, grad_c_n = (None if g is None else g.contiguous() for g in (grads.h_n, grads.c_n))
-    grad_x, grad_h0, grad_c0, grad_weights = new_gradients(
+    grad_final = [None if grad is None else grad.contiguous() for grad in grads.states]
+    grad_x, grad_states, grad_weights = new_gradients(
         operands, wants_x=wants_x, wants_state=wants_state, empty=_from_workspace
     )
     count = len(grad_weights) // sizes.D
@@ -189,19 +189,17 @@ def backward(
     for d, layer in enumerate(call.layers):
         # The kernel overwrites; the directions' gradients of x are summed here.
         part_x = torch.empty_like(grad_x) if d and wants_x else grad_x
-        status = _kernels.lstm_backward(
+        status = _kernels.backward(
             call.dtype,
             layer,
             _part(y, d * sizes.P),
             *y.stride()[:2],
-            *_saved_addresses(kept.saved, sizes, d),
+            _direction(kept.saved, d),
             _part(grad_y, d * sizes.P),
             *grad_y.stride()[:2],
-            0 if grad_h_n is None else _direction(grad_h_n, d),
-            0 if grad_c_n is None else _direction(grad_c_n, d),
+            *_state_addresses(grad_final, d),
             part_x.data_ptr() if wants_x else 0,
-            _direction(grad_h0, d) if wants_state else 0,
-            _direction(grad_c0, d) if wants_state else 0,
+            *(_state_addresses(grad_states, d) if wants_state else (0, 0)),
             *_weight_addresses(grad_weights[d * count : (d + 1) * count]),
             threads,
         )
@@ -209,7 +207,7 @@ def backward(
         parts.append(part_x)
     if wants_x and len(parts) > 1:
         grad_x += parts[1]
-    return grad_x, grad_h0, grad_c0, grad_weights
+    return grad_x, grad_states, grad_weights
 
 
 def check_backward(operands: Operands, kept: Kept, grads: Grads) -> None:
@@ -226,11 +224,11 @@ class _Call:
     """The checked operands of one call as the kernels take them, kept alive while they run."""
 
     def __init__(self, operands: Operands) -> None:
-        x, h0, c0, weights, lengths, reset = operands
-        self.operands = x, h0, c0, weights, lengths, reset = Operands(
+        cell, x, states, weights, lengths, reset = operands
+        self.operands = _, x, states, weights, lengths, reset = Operands(
+            cell,
             _rows_contiguous(x),
-            h0.contiguous(),
-            c0.contiguous(),
+            [state.contiguous() for state in states],
             [weight.contiguous() for weight in weights],
             None if lengths is None else lengths.contiguous(),
             None if reset is None else reset.contiguous(),
@@ -241,6 +239,7 @@ class _Call:
         x_step, x_row, _ = x.stride()
         self.layers = [
             _native.Layer(
+                CELLS[cell],
                 sizes.T,
                 sizes.B,
                 sizes.I,
@@ -250,8 +249,7 @@ class _Call:
                 x.data_ptr(),
                 x_step,
                 x_row,
-                _direction(h0, d),
-                _direction(c0, d),
+                *_state_addresses(states, d),
                 *_weight_addresses(weights[d * count : (d + 1) * count]),
                 0 if lengths is None else lengths.data_ptr(),
                 0 if reset is None else reset.data_ptr(),
@@ -260,17 +258,17 @@ class _Call:
         ]
 
 
+def _state_addresses(states: Sequence[Tensor | None], d: int) -> tuple[int, int]:
+    """Addresses of h and c of one direction, or of their gradients; 0 for what there is not."""
+    h, *others = (0 if state is None else _direction(state, d) for state in states)
+    return h, others[0] if others else 0
+
+
 def _weight_addresses(weights: Sequence[Tensor]) -> tuple[int, int, int, int, int]:
     """Addresses of one direction's weights or their gradients; 0 for biases, projection without."""
     at = [weight.data_ptr() for weight in weights]
     bias_ih, bias_hh = at[2:4] if len(at) >= 4 else (0, 0)
     return at[0], at[1], bias_ih, bias_hh, at[-1] if len(at) in (3, 5) else 0
-
-
-def _saved_addresses(saved: Tensor, sizes: _Sizes, d: int) -> tuple[int, int]:
-    """Addresses of a direction's activations and cell states."""
-    first = d * saved.stride(0)
-    return _part(saved, first), _part(saved, first + sizes.T * sizes.B * 4 * sizes.padded)
 
 
 def _raise_unless_ok(status: int) -> None:

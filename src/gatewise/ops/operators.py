@@ -1,7 +1,7 @@
-"""The native LSTM in torch's autograd and among torch's operators.
+"""The native layers in torch's autograd and among torch's operators.
 
-``torch.ops.gatewise.lstm`` and its backward are registered with fake implementations and autograd,
-so that ``torch.compile``, ``torch.export`` and ``opcheck`` work. Function transforms
+``torch.ops.gatewise.recurrent`` and its backward are registered with fake implementations and
+autograd, so that ``torch.compile``, ``torch.export`` and ``opcheck`` work. Function transforms
 (``torch.func``, forward-mode AD) are not defined on them and raise; `gatewise.ops.dispatch` sends
 those to the reference. Eager calls go through a plain ``autograd.Function`` with the same backward:
 the operators' machinery in Python costs 0.2 ms a training step when the kernels have just filled
@@ -22,19 +22,25 @@ from gatewise.ops import native, reference
 from gatewise.ops._operands import Grads, Kept, Operands, refuse_transform
 
 
-def lstm(operands: Operands) -> tuple[Tensor, Tensor, Tensor]:
-    """Run a layer on the native kernel, differentiably.
+def recurrent(operands: Operands) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Run a layer on its native kernel, differentiably.
 
     Returns:
-        y T×B×(D·P), h_n D×B×P and c_n D×B×H.
+        y T×B×(D·P) and the final states, shaped like the initial ones.
     """
-    x, h0, c0, weights, lengths, reset = operands
-    save = torch.is_grad_enabled() and any(t.requires_grad for t in (x, h0, c0, *weights))
+    cell, x, states, weights, lengths, reset = operands
+    save = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *states, *weights))
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():  # noqa: SLF001
-        return torch.ops.gatewise.lstm(*operands, save)[:3]
-    if save:
-        return _Function.apply(x, h0, c0, lengths, reset, *weights)  # pyright: ignore
-    return native.forward(operands, save=False)[:3]
+        y, final, _ = torch.ops.gatewise.recurrent(
+            cell, x, list(states), list(weights), lengths, reset, save
+        )
+    elif save:
+        y, *final = _Function.apply(  # pyright: ignore
+            cell, lengths, reset, x, len(states), *states, *weights
+        )
+    else:
+        y, final, _ = native.forward(operands, save=False)
+    return y, tuple(final)
 
 
 class _Function(torch.autograd.Function):
@@ -43,148 +49,166 @@ class _Function(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        x: Tensor,
-        h0: Tensor,
-        c0: Tensor,
+        cell: str,
         lengths: Tensor | None,
         reset: Tensor | None,
-        *weights: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        operands = Operands(x, h0, c0, weights, lengths, reset)
-        y, h_n, c_n, saved = native.forward(operands, save=True)
+        x: Tensor,
+        count: int,
+        *tensors: Tensor,
+    ) -> tuple[Tensor, ...]:
+        operands = Operands(cell, x, tensors[:count], tensors[count:], lengths, reset)
+        y, final, saved = native.forward(operands, save=True)
         _keep(ctx, operands, Kept(y, saved))
-        return y, h_n, c_n
+        ctx.wants_x, ctx.wants_state = (
+            ctx.needs_input_grad[3],
+            any(ctx.needs_input_grad[5 : 5 + count]),
+        )
+        return y, *final
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        grad_x, grad_h0, grad_c0, grad_weights = _gradients(ctx, grads, native.backward)
-        return grad_x, grad_h0, grad_c0, None, None, *grad_weights
+        grad_y, *grad_final = grads
+        grad_x, grad_states, grad_weights = _gradients(ctx, grad_y, grad_final, native.backward)
+        return None, None, None, grad_x, None, *grad_states, *grad_weights
 
 
 _library = Library("gatewise", "DEF")
 _OPERANDS = (
-    "Tensor x, Tensor h0, Tensor c0, Tensor[] weights, Tensor? lengths=None, Tensor? reset=None"
+    "str cell, Tensor x, Tensor[] states, Tensor[] weights, Tensor? lengths=None, "
+    "Tensor? reset=None"
 )
-_library.define(f"lstm({_OPERANDS}, bool save=False) -> (Tensor, Tensor, Tensor, Tensor)")
+_library.define(f"recurrent({_OPERANDS}, bool save=False) -> (Tensor, Tensor[], Tensor)")
 _library.define(
-    "lstm_backward(Tensor grad_y, Tensor? grad_h_n, Tensor? grad_c_n, "
+    "recurrent_backward(Tensor grad_y, Tensor?[] grad_states, "
     f"{_OPERANDS.replace('=None', '')}, Tensor y, Tensor saved, "
-    "bool wants_x, bool wants_state) -> (Tensor, Tensor, Tensor, Tensor[])"
+    "bool wants_x, bool wants_state) -> (Tensor, Tensor[], Tensor[])"
 )
 
 
 def _takes_operands(run: Callable[..., Any]) -> Callable[..., Any]:
-    """``run(operands, save=…)`` with the arguments of the operator ``lstm``."""
+    """``run(operands, save=…)`` with the arguments of the operator ``recurrent``."""
 
     def operator(
+        cell: str,
         x: Tensor,
-        h0: Tensor,
-        c0: Tensor,
+        states: Sequence[Tensor],
         weights: Sequence[Tensor],
         lengths: Tensor | None = None,
         reset: Tensor | None = None,
         save: bool = False,
-    ) -> tuple[Tensor, ...]:
-        return run(Operands(x, h0, c0, weights, lengths, reset), save=save)
+    ) -> tuple[Any, ...]:
+        return run(Operands(cell, x, states, weights, lengths, reset), save=save)
 
     return operator
 
 
-def _backward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+def _backward(*arguments: Any) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     grads, operands, kept, (wants_x, wants_state) = _parted(arguments)
     native.check_backward(operands, kept, grads)
     return native.backward(operands, kept, grads, wants_x=wants_x, wants_state=wants_state)
 
 
-def _fake_backward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+def _fake_backward(*arguments: Any) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     _, operands, _, (wants_x, wants_state) = _parted(arguments)
     return native.new_gradients(operands, wants_x=wants_x, wants_state=wants_state)
 
 
 def _parted(arguments: tuple[Any, ...]) -> tuple[Grads, Operands, Kept, tuple[bool, bool]]:
-    """The arguments of the operator ``lstm_backward``, which has no defaults."""
-    grads, operands, kept = arguments[:3], arguments[3:9], arguments[9:11]
-    return Grads(*grads), Operands(*operands), Kept(*kept), (arguments[11], arguments[12])
+    """The arguments of the operator ``recurrent_backward``, which has no defaults."""
+    grads, operands, kept = arguments[:2], arguments[2:8], arguments[8:10]
+    return Grads(*grads), Operands(*operands), Kept(*kept), (arguments[10], arguments[11])
 
 
-_library.impl("lstm", _takes_operands(native.forward), "CPU")
-_library.impl("lstm_backward", _backward, "CPU")
-torch.library.register_fake("gatewise::lstm", _takes_operands(native.new_outputs), lib=_library)
-torch.library.register_fake("gatewise::lstm_backward", _fake_backward, lib=_library)
-for _name in ("lstm", "lstm_backward"):
+_library.impl("recurrent", _takes_operands(native.forward), "CPU")
+_library.impl("recurrent_backward", _backward, "CPU")
+torch.library.register_fake(
+    "gatewise::recurrent", _takes_operands(native.new_outputs), lib=_library
+)
+torch.library.register_fake("gatewise::recurrent_backward", _fake_backward, lib=_library)
+for _name in ("recurrent", "recurrent_backward"):
     # Where torch.func would otherwise put its fallback, which takes tangents for zeros.
     _library.impl(_name, refuse_transform, "FuncTorchDynamicLayerFrontMode")
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    y, _, _, saved = output
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+    y, _, saved = output
     ctx.mark_non_differentiable(saved)
-    _keep(ctx, Operands(*inputs[:6]), Kept(y, saved))
+    operands = Operands(*inputs[:6])
+    _keep(ctx, operands, Kept(y, saved))
+    ctx.wants_x = operands.x.requires_grad
+    ctx.wants_state = any(state.requires_grad for state in operands.states)
 
 
-def _operator_backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+def _operator_backward(
+    ctx: Any, grad_y: Tensor | None, grad_final: Sequence[Tensor | None], _: Tensor | None
+) -> tuple[Any, ...]:
     def run(operands: Operands, kept: Kept, grads: Grads, *, wants_x: bool, wants_state: bool):
-        return torch.ops.gatewise.lstm_backward(*grads, *operands, *kept, wants_x, wants_state)
+        return torch.ops.gatewise.recurrent_backward(*grads, *operands, *kept, wants_x, wants_state)
 
-    return *_gradients(ctx, grads[:3], run), None, None, None
+    grad_x, grad_states, grad_weights = _gradients(ctx, grad_y, grad_final, run)
+    return None, grad_x, list(grad_states), list(grad_weights), None, None, None
 
 
 def _keep(ctx: Any, operands: Operands, kept: Kept) -> None:
-    x, h0, c0, weights, lengths, reset = operands
+    cell, x, states, weights, lengths, reset = operands
     ctx.set_materialize_grads(False)
-    ctx.count = len(weights)
-    ctx.save_for_backward(x, h0, c0, *weights, lengths, reset, *kept)
+    ctx.cell, ctx.counts = cell, (len(states), len(weights))
+    ctx.save_for_backward(x, *states, *weights, lengths, reset, *kept)
 
 
 def _gradients(
-    ctx: Any, grads: Sequence[Tensor | None], backward: Callable[..., Any]
-) -> tuple[Tensor | None, Tensor | None, Tensor | None, Sequence[Tensor | None]]:
-    x, h0, c0, *rest = ctx.saved_tensors
-    weights, (lengths, reset, *kept) = rest[: ctx.count], rest[ctx.count :]
-    operands, kept = Operands(x, h0, c0, weights, lengths, reset), Kept(*kept)
-    grad_y, grad_h_n, grad_c_n = grads
-    arrived = Grads(torch.zeros_like(kept.y) if grad_y is None else grad_y, grad_h_n, grad_c_n)
+    ctx: Any,
+    grad_y: Tensor | None,
+    grad_final: Sequence[Tensor | None],
+    backward: Callable[..., Any],
+) -> tuple[Tensor | None, Sequence[Tensor | None], Sequence[Tensor | None]]:
+    x, *rest = ctx.saved_tensors
+    states, weights = ctx.counts
+    lengths, reset, *kept = rest[states + weights :]
+    operands = Operands(ctx.cell, x, rest[:states], rest[states : states + weights], lengths, reset)
+    kept = Kept(*kept)
+    grads = Grads(torch.zeros_like(kept.y) if grad_y is None else grad_y, list(grad_final))
     if torch.is_grad_enabled():
-        return _differentiable(operands, arrived)
-    if kept.saved.numel() == 0:
+        return _differentiable(operands, grads)
+    if kept.saved.dim() == 1:
         raise InvalidStateError(
-            "gatewise::lstm", "save=True for a backward", "save=False", "Pass save=True."
+            "gatewise::recurrent", "save=True for a backward", "save=False", "Pass save=True."
         )
-    wants_x, *wants_states = ctx.needs_input_grad[:3]
-    wants_state = any(wants_states)
-    grad_x, grad_h0, grad_c0, grad_weights = backward(
-        operands, kept, arrived, wants_x=wants_x, wants_state=wants_state
+    grad_x, grad_states, grad_weights = backward(
+        operands, kept, grads, wants_x=ctx.wants_x, wants_state=ctx.wants_state
     )
     return (
-        grad_x if wants_x else None,
-        grad_h0 if wants_state else None,
-        grad_c0 if wants_state else None,
+        grad_x if ctx.wants_x else None,
+        grad_states if ctx.wants_state else [None] * states,
         grad_weights,
     )
 
 
 def _differentiable(
     operands: Operands, grads: Grads
-) -> tuple[Tensor | None, Tensor | None, Tensor | None, list[Tensor | None]]:
+) -> tuple[Tensor | None, Sequence[Tensor | None], Sequence[Tensor | None]]:
     """Backward of a graph that is to be differentiated again: through the reference."""
-    x, h0, c0, weights, lengths, reset = operands
-    inputs = [x, h0, c0, *weights]
-    outputs = reference.lstm_layer(x, h0, c0, weights, lengths=lengths, reset=reset)[:3]
-    pairs = [(out, grad) for out, grad in zip(outputs, grads, strict=True) if grad is not None]
+    cell, x, states, weights, lengths, reset = operands
+    inputs = [x, *states, *weights]
+    y, final, _ = reference.layer(
+        reference.CELLS[cell], x, tuple(states), weights, lengths=lengths, reset=reset
+    )
+    pairs = zip((y, *final), (grads.y, *grads.states), strict=True)
+    arrived = [(out, grad) for out, grad in pairs if grad is not None]
     found = iter(
         torch.autograd.grad(
-            [out for out, _ in pairs],
+            [out for out, _ in arrived],
             [t for t in inputs if t.requires_grad],
-            [grad for _, grad in pairs],
+            [grad for _, grad in arrived],
             create_graph=True,
             allow_unused=True,
             materialize_grads=True,
         )
     )
-    gradients = [next(found) if t.requires_grad else None for t in inputs]
-    return gradients[0], gradients[1], gradients[2], gradients[3:]
+    grad_x, *others = (next(found) if t.requires_grad else None for t in inputs)
+    return grad_x, others[: len(states)], others[len(states) :]
 
 
 torch.library.register_autograd(
-    "gatewise::lstm", _operator_backward, setup_context=_setup_context, lib=_library
+    "gatewise::recurrent", _operator_backward, setup_context=_setup_context, lib=_library
 )

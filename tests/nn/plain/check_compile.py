@@ -1,4 +1,4 @@
-"""nn.LSTM and Stack under torch.compile and torch.export: one graph, the same numbers."""
+"""The layers and Stack under torch.compile and torch.export: one graph, the same numbers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,11 @@ def _full_graph(module: nn.Module, backend: str = "aot_eager"):
     return torch.compile(module, fullgraph=True, backend=backend)
 
 
-@each_configuration
+@pytest.mark.parametrize(
+    "options",
+    [*CONFIGURATIONS, {"kind": "GRU", "bidirectional": True}, {"kind": "RNN", "num_layers": 2}],
+    ids=str,
+)
 def test_compiled_training(options):
     _, layer = twins(4, 5, **options)
     x = _input(layer)

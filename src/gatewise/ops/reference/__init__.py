@@ -3,8 +3,12 @@
 Each cell is one pure function of one step, plugged into the one time loop of `sequence`.
 """
 
-from gatewise.ops.reference.gru import gru_layer, gru_step
-from gatewise.ops.reference.lstm import lstm_layer, lstm_step
-from gatewise.ops.reference.rnn import rnn_layer, rnn_step
+from gatewise.ops.reference.gru import GRU
+from gatewise.ops.reference.layer import Cell, layer, step
+from gatewise.ops.reference.lstm import LSTM
+from gatewise.ops.reference.rnn import RNN_RELU, RNN_TANH
 
-__all__ = ["gru_layer", "gru_step", "lstm_layer", "lstm_step", "rnn_layer", "rnn_step"]
+CELLS = {cell.name: cell for cell in (LSTM, GRU, RNN_TANH, RNN_RELU)}
+"""Every cell by its name. A new one is registered here."""
+
+__all__ = ["CELLS", "GRU", "LSTM", "RNN_RELU", "RNN_TANH", "Cell", "layer", "step"]

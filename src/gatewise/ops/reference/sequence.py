@@ -32,8 +32,8 @@ class Weights(NamedTuple):
     w_hr: Tensor | None = None
 
 
-Cell = Callable[[Tensor, State, Weights], tuple[State, State]]
-"""``cell(projected input, state, weights) -> (new state, activations)``."""
+Step = Callable[[Tensor, State, Weights], tuple[State, State]]
+"""``step(projected input, state, weights) -> (new state, activations)``."""
 
 
 class Run(NamedTuple):
@@ -53,7 +53,7 @@ class Run(NamedTuple):
 
 
 def run_layer(
-    cell: Cell,
+    step: Step,
     x: Tensor,
     initial: State,
     weights: Sequence[Tensor],
@@ -65,7 +65,7 @@ def run_layer(
     """Run a layer in all its directions; half precision is computed in float32.
 
     Args:
-        cell: The step function.
+        step: The cell, a function of one step.
         x: Input, T×B×I.
         initial: Initial state, each D×B×….
         weights: ``[w_ih, w_hh, (b_ih, b_hh), (w_hr)]`` for each direction, in one flat list.
@@ -80,7 +80,7 @@ def run_layer(
     with _without_autocast(x):
         return [
             run_direction(
-                cell,
+                step,
                 F.linear(x, part.w_ih, part.b_ih),
                 tuple(widen(value[direction]) for value in initial),
                 part,
@@ -94,7 +94,7 @@ def run_layer(
 
 
 def run_direction(
-    cell: Cell,
+    step: Step,
     projected: Tensor,
     state: State,
     weights: Weights,
@@ -121,7 +121,7 @@ def run_direction(
         if restart is not None:
             begin = restart[t].unsqueeze(-1)
             state = tuple(torch.where(begin, torch.zeros_like(part), part) for part in state)
-        after, activation = cell(projected[t], state, weights)
+        after, activation = step(projected[t], state, weights)
         shown = after
         if valid is None:
             state = after

@@ -1,4 +1,4 @@
-"""One configuration of an LSTM layer with its numbers, and how to evaluate an LSTM on it."""
+"""One configuration of a layer with its numbers, and how to evaluate a layer on it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from gatewise.ops import reference
 from .compare import jitter
 
 Layer = Callable[..., tuple]
-"""``layer(x, h0, c0, weights, *, lengths, reset, trace) -> (y, h_n, c_n, trace)``."""
+"""``layer(x, *states, weights, *, lengths, reset, trace) -> (y, *final states, trace)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LSTMCase:
+class LayerCase:
     """Sizes and options of one layer; everything random follows from ``seed``."""
 
+    cell: str = "lstm"
     T: int = 5
     B: int = 3
     I: int = 4  # noqa: E741 - the field's letter
@@ -40,22 +41,20 @@ class LSTMCase:
         return "-".join(f"{f.name}{getattr(self, f.name)}" for f in changed) or "plain"
 
     def tensors(self, dtype: torch.dtype, moved: int = 0) -> dict[str, Tensor]:
-        """Return x, h0, c0 and the weights: values that float32 holds exactly, in ``dtype``.
+        """Return x, the states and the weights: values that float32 holds exactly, in ``dtype``.
 
         With ``moved`` they are off by a rounding error, by another one for each number.
         """
         draw = torch.Generator().manual_seed(self.seed)
-        width = self.P or self.H
-        shapes = {
-            "x": (self.T, self.B, self.I),
-            "h0": (self.D, self.B, width),
-            "c0": (self.D, self.B, self.H),
-        }
+        width, gates = self.P or self.H, reference.CELLS[self.cell].gates
+        shapes = {"x": (self.T, self.B, self.I), "h0": (self.D, self.B, width)}
+        if self.states == 2:
+            shapes["c0"] = (self.D, self.B, self.H)
         for direction in range(self.D):
-            shapes[f"w_ih{direction}"] = (4 * self.H, self.I)
-            shapes[f"w_hh{direction}"] = (4 * self.H, width)
+            shapes[f"w_ih{direction}"] = (gates * self.H, self.I)
+            shapes[f"w_hh{direction}"] = (gates * self.H, width)
             if self.bias:
-                shapes[f"b_ih{direction}"] = shapes[f"b_hh{direction}"] = (4 * self.H,)
+                shapes[f"b_ih{direction}"] = shapes[f"b_hh{direction}"] = (gates * self.H,)
             if self.P:
                 shapes[f"w_hr{direction}"] = (self.P, self.H)
         values = {name: torch.randn(shape, generator=draw) for name, shape in shapes.items()}
@@ -67,6 +66,11 @@ class LSTMCase:
             values = {name: _strided(value) for name, value in values.items()}
         return values
 
+    @property
+    def states(self) -> int:
+        """How many tensors the state of the cell is."""
+        return len(reference.CELLS[self.cell].states)
+
     def sequence_options(self) -> dict[str, Tensor | None]:
         """Return ``lengths`` and ``reset`` for the layer."""
         draw = torch.Generator().manual_seed(self.seed + 1)
@@ -75,12 +79,15 @@ class LSTMCase:
         return {"lengths": lengths, "reset": reset}
 
 
-def evaluate(layer: Layer, case: LSTMCase, dtype: torch.dtype, moved: int = 0) -> dict[str, Tensor]:
+def evaluate(
+    layer: Layer, case: LayerCase, dtype: torch.dtype, moved: int = 0
+) -> dict[str, Tensor]:
     """Return every output of ``layer`` and the gradient of every input and weight."""
     tensors = {name: value.requires_grad_() for name, value in case.tensors(dtype, moved).items()}
-    x, h0, c0, *weights = tensors.values()
-    y, h_n, c_n, trace = layer(x, h0, c0, weights, trace=case.trace, **case.sequence_options())
-    results = {"y": y, "h_n": h_n, "c_n": c_n}
+    x, *others = tensors.values()
+    states, weights = others[: case.states], others[case.states :]
+    y, *final, trace = layer(x, *states, weights, trace=case.trace, **case.sequence_options())
+    results = {"y": y} | dict(zip(("h_n", "c_n"), final, strict=False))
     results |= {f"trace.{name}": value for name, value in (trace or {}).items()}
     draw = torch.Generator().manual_seed(case.seed + 2)
     pull = [torch.randn(value.shape, generator=draw).to(dtype) for value in results.values()]
@@ -93,26 +100,50 @@ def evaluate(layer: Layer, case: LSTMCase, dtype: torch.dtype, moved: int = 0) -
     return {name: value.detach() for name, value in results.items()}
 
 
-def torch_layer(x, h0, c0, weights, *, lengths=None, reset=None, trace=False):
-    """Run torch's own LSTM operation where it can do what is asked; else plain torch."""
-    if lengths is not None or reset is not None or trace:
-        return reference.lstm_layer(x, h0, c0, weights, lengths=lengths, reset=reset, trace=trace)
-    per_direction = len(weights) // h0.shape[0]
-    with warnings.catch_warnings():
-        # oneDNN says once that it has no projections.
-        warnings.filterwarnings("ignore", message="LSTM with projections", category=UserWarning)
-        y, h_n, c_n = torch.lstm(
-            x,
-            (h0, c0),
-            weights,
-            has_biases=per_direction >= 4,
-            num_layers=1,
-            dropout=0.0,
-            train=True,
-            bidirectional=h0.shape[0] == 2,
-            batch_first=False,
+def reference_of(cell: str) -> Layer:
+    """Return `gatewise.ops.reference.layer` of a cell, its states one by one."""
+
+    def layer(x, *arguments, **options):
+        *states, weights = arguments
+        y, final, traced = reference.layer(
+            reference.CELLS[cell], x, tuple(states), weights, **options
         )
-    return y, h_n, c_n, None
+        return y, *final, traced
+
+    return layer
+
+
+def torch_of(cell: str) -> Layer:
+    """Return torch's own operation where it can do what is asked; else plain torch."""
+
+    def layer(x, *arguments, lengths=None, reset=None, trace=False):
+        *states, weights = arguments
+        if lengths is not None or reset is not None or trace:
+            return reference_of(cell)(
+                x, *states, weights, lengths=lengths, reset=reset, trace=trace
+            )
+        directions = states[0].shape[0]
+        with warnings.catch_warnings():
+            # oneDNN says once that it has no projections.
+            warnings.filterwarnings("ignore", message="LSTM with projections", category=UserWarning)
+            y, *final = getattr(torch, cell)(
+                x,
+                tuple(states) if len(states) > 1 else states[0],
+                weights,
+                has_biases=len(weights) // directions >= 4,
+                num_layers=1,
+                dropout=0.0,
+                train=True,
+                bidirectional=directions == 2,
+                batch_first=False,
+            )
+        return y, *final, None
+
+    return layer
+
+
+reference_layer = reference_of("lstm")
+torch_layer = torch_of("lstm")
 
 
 def _strided(value: Tensor) -> Tensor:

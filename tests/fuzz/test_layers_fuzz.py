@@ -1,4 +1,4 @@
-"""Random configurations of nn.LSTM against torch.nn.LSTM: outputs and all gradients.
+"""Random configurations of all layers against torch's: outputs and all gradients.
 
 `GATEWISE_FUZZ` sets how many are drawn; `make fuzz` draws thousands.
 """
@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gatewise.ops import reference
+from gatewise.ops.reference import CELLS
 from support.backends import BACKENDS, layer_of
 from support.compare import assert_as_accurate, jitter
-from support.lstm_case import LSTMCase, evaluate, torch_layer
+from support.layer_case import LayerCase, evaluate, reference_of, torch_of
 from support.twins import results, twins
 
 COUNT = int(os.environ.get("GATEWISE_FUZZ", "150"))
@@ -33,14 +33,16 @@ times = st.one_of(st.integers(1, 6), st.sampled_from([17, 40]))
 
 
 @st.composite
-def layers(draw) -> LSTMCase:
+def layers(draw) -> LayerCase:
     H = draw(widths)
-    return LSTMCase(
+    cell = draw(st.sampled_from(list(CELLS)))
+    return LayerCase(
+        cell=cell,
         T=draw(times),
         B=draw(batches),
         I=draw(widths),
         H=H,
-        P=draw(st.integers(0, H - 1)) if draw(st.booleans()) else 0,
+        P=draw(st.integers(0, H - 1)) if cell == "lstm" and draw(st.booleans()) else 0,
         D=draw(st.integers(1, 2)),
         bias=draw(st.booleans()),
         lengths=draw(st.booleans()),
@@ -56,21 +58,26 @@ def layers(draw) -> LSTMCase:
 @settings(max_examples=max(COUNT // 2, 1))
 @given(case=layers(), dtype=st.sampled_from([torch.float32, torch.float64]))
 def test_layers_with_every_sequence_feature(backend, case, dtype):
-    exact = evaluate(reference.lstm_layer, case, torch.float64)
-    yardsticks = [evaluate(torch_layer, case, torch.float32, moved) for moved in MOVES]
-    assert_as_accurate(evaluate(layer_of(backend), case, dtype), exact, *yardsticks, factor=FACTOR)
+    exact = evaluate(reference_of(case.cell), case, torch.float64)
+    theirs = torch_of(case.cell)
+    yardsticks = [evaluate(theirs, case, torch.float32, moved) for moved in MOVES]
+    ours = evaluate(layer_of(backend, case.cell), case, dtype)
+    assert_as_accurate(ours, exact, *yardsticks, factor=FACTOR)
 
 
 @st.composite
-def modules(draw) -> tuple[tuple[int, int, int], dict]:
-    H = draw(widths)
+def modules(draw) -> tuple[str, tuple[int, int, int], dict]:
+    H, kind = draw(widths), draw(st.sampled_from(["LSTM", "GRU", "RNN"]))
     options = {
         "bias": draw(st.booleans()),
         "batch_first": draw(st.booleans()),
         "bidirectional": draw(st.booleans()),
-        "proj_size": draw(st.integers(0, min(H - 1, 20))),
     }
-    return (draw(widths), H, draw(st.integers(1, 3))), options
+    if kind == "LSTM":
+        options["proj_size"] = draw(st.integers(0, min(H - 1, 20)))
+    if kind == "RNN":
+        options["nonlinearity"] = draw(st.sampled_from(["tanh", "relu"]))
+    return kind, (draw(widths), H, draw(st.integers(1, 3))), options
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -84,10 +91,10 @@ def modules(draw) -> tuple[tuple[int, int, int], dict]:
     seed=st.integers(0, 2**31),
 )
 def test_modules_against_torch(backend, module, T, B, with_states, dtype, seed):
-    sizes, options = module
+    kind, sizes, options = module
 
     def run(of: int, dtype: torch.dtype, moved: int = 0) -> dict[str, Tensor]:
-        layer = twins(*sizes, backend=backend, dtype=dtype, moved=moved, **options)[of]
+        layer = twins(*sizes, kind=kind, backend=backend, dtype=dtype, moved=moved, **options)[of]
         call = _call(layer, T, B, with_states, seed)
         return results(layer, *(_converted(argument, dtype, moved) for argument in call))
 
@@ -106,6 +113,8 @@ def _call(layer, T: int, B: int | None, with_states: bool, seed: int) -> tuple:
     rows = layer.num_layers * (2 if layer.bidirectional else 1)
     batch = () if B is None else (B,)
     h0 = torch.randn(rows, *batch, layer.proj_size or layer.hidden_size, generator=draw)
+    if not layer.mode.startswith("LSTM"):
+        return x, h0
     c0 = torch.randn(rows, *batch, layer.hidden_size, generator=draw)
     return x, (h0, c0)
 

@@ -1,0 +1,64 @@
+// The product of gradients of pre-activations with transposed weights: what dh and dx are made of.
+#pragma once
+#include "backward_rows.h"
+
+namespace gatewise {
+namespace GATEWISE_ISA {
+
+// tile += one panel of dz times its weights; the last panel may hold fewer units than lanes, and
+// what stands behind them is not read.
+template <typename T, typename Cell, int columns, int R, int NV>
+GATEWISE_INLINE void multiply_panel(Tile<T, R, NV>& tile, RowPointers<T, R> dz, const T* weights,
+                                    int64_t units) {
+  constexpr int N = Simd<T>::lanes;
+  if (units >= Cell::units * N) return multiply(tile, dz, columns * N, weights);
+  for (int i = 0; i < columns; ++i, weights += N * NV * N) {
+    const int64_t rest = units - (Cell::units > 1 ? i * N : 0);
+    multiply(tile, dz, std::min<int64_t>(N, rest), weights);
+    for (int r = 0; r < R; ++r) dz.row[r] += N;
+  }
+}
+
+// Calls sink(tile, first row) with start + dz[rows]·weights for all tiles of `count` rows, where
+// start(tile, first row, r, v) sets one vector; of dz `columns` columns from `first` on take part.
+// The sum runs over so few panels at a time that their weights stay in the second-level cache while
+// all the rows pass; `partials` holds the tiles in between.
+template <typename T, typename Cell, int first, int columns, typename Start, typename Sink>
+void multiply_dz(const GradientArrays<T, Cell>& arrays, T* partials, int64_t hidden,
+                 const int64_t* rows, int64_t count, const T* weights, int vectors, Start&& start,
+                 Sink&& sink) {
+  constexpr int N = Simd<T>::lanes;
+  constexpr int64_t cached_bytes = 192 << 10;
+  const int64_t panel_size = columns * N * vectors * N;
+  const int64_t sums = ceil_div(arrays.panels.count * panel_size * int64_t(sizeof(T)), cached_bytes);
+  for (int sum = 0; sum < sums; ++sum) {
+    const Range panels = even_range(arrays.panels.count, sum, int(sums));
+    for_tiles(vectors, count, [&](auto R, auto NV, int64_t row) {
+      Tile<T, R, NV> tile;
+      T* partial = partials + row * tile_vectors * N;
+      for (int r = 0; r < R; ++r)
+        for (int v = 0; v < NV; ++v)
+          if (sum == 0)
+            start(tile, row, r, v);
+          else
+            tile.v[r][v] = load(partial + (r * NV + v) * N);
+      RowPointers<T, R> a;
+      for (int r = 0; r < R; ++r)
+        a.row[r] = arrays.dz(panels.first, rows[row + r]) + first * N;
+      const T* b = weights + panels.first * panel_size;
+      for (int64_t p = panels.first; p < panels.last; ++p, b += panel_size) {
+        // The next panel's rows: other threads have written them, or they lie far apart.
+        for (int r = 0; r < R && p + 1 < panels.last; ++r)
+          prefetch<columns, false>(a.row[r] + arrays.dz_rows * arrays.width);
+        multiply_panel<T, Cell, columns>(tile, a, b, hidden - p * Cell::units * N);
+        for (int r = 0; r < R; ++r) a.row[r] += arrays.dz_rows * arrays.width;
+      }
+      if (sum + 1 == sums) return sink(tile, row);
+      for (int r = 0; r < R; ++r)
+        for (int v = 0; v < NV; ++v) store(partial + (r * NV + v) * N, tile.v[r][v]);
+    });
+  }
+}
+
+}  // namespace GATEWISE_ISA
+}  // namespace gatewise

@@ -1,0 +1,54 @@
+// What a cell is: the pointwise mathematics of one step, and how its gates lie in a tile.
+//
+// A panel is the columns of one tile: up to four vectors that the cell needs together. Those of a
+// gated cell are its gates of the same N units; a cell without gates has four vectors of units side
+// by side. A cell is a class template on the element type with
+//
+//   vectors, units    columns of a panel, and how many vectors of hidden units they stand for
+//   input, state      the columns that x and the previous h add to, and their gates in the weights
+//   memory            what of the state before a step its pointwise part reads
+//   saves             whether backward needs the columns of forward
+//   projects          whether weight_hr may follow it
+//   forward           turns the columns into what backward needs, and returns the units of h
+//   backward          turns those of one vector of units into gradients of the pre-activations
+#pragma once
+#include "simd.h"
+#include "team.h"
+
+namespace gatewise {
+namespace GATEWISE_ISA {
+
+// Columns first to first + count - 1 of a panel belong to gate[0], gate[1] … of a weight.
+struct Part {
+  int first, count;
+  int gate[4];
+
+  constexpr bool has(int column) const { return column >= first && column < first + count; }
+};
+
+enum class Memory { none, cell, hidden };
+
+// The first unit that column i of a part stands for.
+template <typename Cell, int N>
+constexpr int64_t first_unit(int64_t panel, int column) {
+  return (panel * Cell::units + (Cell::units > 1 ? column : 0)) * N;
+}
+
+// How many panels a layer has, and what follows from it.
+template <typename T, typename Cell>
+struct Panels {
+  static constexpr int N = Simd<T>::lanes;
+  int64_t count, padded;  // padded: the hidden units of all panels
+
+  explicit Panels(int64_t hidden)
+      : count(ceil_div(hidden, Cell::units * N)), padded(count * Cell::units * N) {}
+
+  int64_t recurrent_columns() const { return count * Cell::state.count * N; }
+  // What forward saves for each step of a row: its columns, then the cell states.
+  int64_t saved_columns() const { return Cell::saves ? count * Cell::vectors * N : 0; }
+  int64_t saved_cells() const { return Cell::memory == Memory::cell ? padded : 0; }
+  int64_t saved_row() const { return saved_columns() + saved_cells(); }
+};
+
+}  // namespace GATEWISE_ISA
+}  // namespace gatewise
