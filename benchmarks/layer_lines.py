@@ -7,7 +7,7 @@ from itertools import product
 
 import memory as memory_peak
 import torch
-from layer_cases import MEMORY, SHAPES, VARIABLE, Contest, Shape
+from layer_cases import MEMORY, VARIABLE, Contest, Shape, shapes_of
 from table import judged, markdown
 from timing import alternate
 from torch import nn
@@ -18,10 +18,10 @@ import gatewise.nn
 NEVER_SLOWER = 1.0
 
 
-def lengths(rounds: int) -> str:
+def lengths(kind: str, rounds: int) -> str:
     """Return what lengths drawn from 1..T cost in training, beside torch's PackedSequence."""
     rows = []
-    for shape in SHAPES[:3]:
+    for shape in shapes_of(kind)[:3]:
         contest = Contest(shape)
         drawn = 1 + torch.randperm(shape.B) * shape.T // shape.B  # uniform in 1..T
         turns = {f"padded {name}": contest.training(name) for name in contest.layers}
@@ -42,7 +42,7 @@ def lengths(rounds: int) -> str:
         "torch's PackedSequence",
         "torch / ours",
     )
-    return f"## Variable length\n\n{markdown(columns, rows)}"
+    return f"## {kind}: variable length\n\n{markdown(columns, rows)}"
 
 
 def _packed_training(contest: Contest, drawn: torch.Tensor) -> Callable[[], None]:
@@ -69,26 +69,29 @@ def memory() -> str:
         f"{peak['torch'] / 2**20:.0f}",
     )
     columns = ("training step", "peak / torch's", "ours, MiB", "torch, MiB")
-    return f"## Memory\n\n{markdown(columns, [row])}"
+    return f"## LSTM: memory\n\n{markdown(columns, [row])}"
 
 
-def steps(rounds: int) -> str:
+def steps(kind: str, rounds: int) -> str:
     """Return single steps of one sequence through the layer, forward."""
     rows = []
     for hidden in (16, 32, 64, 128, 256, 512):
-        contest = Contest(Shape(1, 1, hidden))
+        contest = Contest(Shape(1, 1, hidden, kind=kind))
         took = alternate({n: contest.forward(n) for n in contest.layers}, 4 * rounds)
         rows.append((f"H{hidden}", *_beside(took)))
-    columns = ("one step, batch 1", "times torch.nn.LSTM", "ours, µs", "torch, µs")
-    return f"## Single steps\n\n{markdown(columns, rows)}"
+    columns = ("one step, batch 1", f"times torch.nn.{kind}", "ours, µs", "torch, µs")
+    return f"## {kind}: single steps\n\n{markdown(columns, rows)}"
 
 
-def cells(rounds: int) -> str:
+def cells(kind: str, rounds: int) -> str:
     """Return loops over the cell, as decoders have them."""
     rows = []
     for batch, hidden in product((1, 32), (16, 128, 512)):
         torch.manual_seed(0)
-        cells = {"torch": nn.LSTMCell(hidden, hidden), "ours": gatewise.nn.LSTMCell(hidden, hidden)}
+        cells = {
+            name: getattr(library, f"{kind}Cell")(hidden, hidden)
+            for name, library in (("torch", nn), ("ours", gatewise.nn))
+        }
         inputs = torch.randn(20, batch, hidden)
         loops = {name: _cell_loop(cell, inputs) for name, cell in cells.items()}
         with torch.no_grad():
@@ -96,8 +99,8 @@ def cells(rounds: int) -> str:
         rows.append((f"B{batch} H{hidden} forward", *_beside(took)))
         train = {name: _trained(loop) for name, loop in loops.items()}
         rows.append((f"B{batch} H{hidden} training", *_beside(alternate(train, 2 * rounds))))
-    columns = ("20 steps", "times torch.nn.LSTMCell", "ours, µs", "torch, µs")
-    return f"## Loops over LSTMCell\n\n{markdown(columns, rows)}"
+    columns = ("20 steps", f"times torch.nn.{kind}Cell", "ours, µs", "torch, µs")
+    return f"## Loops over {kind}Cell\n\n{markdown(columns, rows)}"
 
 
 def _cell_loop(cell: nn.Module, inputs: torch.Tensor) -> Callable[[], torch.Tensor]:
@@ -106,7 +109,7 @@ def _cell_loop(cell: nn.Module, inputs: torch.Tensor) -> Callable[[], torch.Tens
         for x in inputs:
             state = cell(x, state)
         assert state is not None  # noqa: S101 - there are steps
-        return state[0]
+        return state if isinstance(state, torch.Tensor) else state[0]
 
     return run
 
@@ -115,50 +118,51 @@ def _trained(loop: Callable[[], torch.Tensor]) -> Callable[[], None]:
     return lambda: loop().sum().backward()
 
 
-def directions(rounds: int) -> str:
+def directions(kind: str, rounds: int) -> str:
     """Return layers that run both ways, and those whose batch comes first."""
     rows = []
     for options in ({"bidirectional": True}, {"batch_first": True}):
-        for shape in (Shape(100, 32, 128), Shape(100, 64, 256)):
+        for shape in (Shape(100, 32, 128, kind=kind), Shape(100, 64, 256, kind=kind)):
             contest = Contest(shape, **options)
             contest.check()
-            for kind in ("forward", "training"):
-                run = getattr(contest, kind)
+            for what in ("forward", "training"):
+                run = getattr(contest, what)
                 took = alternate({name: run(name) for name in contest.layers}, rounds)
-                rows.append((f"{shape} {', '.join(options)}, {kind}", *_beside(took)))
+                rows.append((f"{shape} {', '.join(options)}, {what}", *_beside(took)))
     columns = ("options", "times torch", "ours, µs", "torch, µs")
-    return f"## Directions and layouts\n\n{markdown(columns, rows)}"
+    return f"## {kind}: directions and layouts\n\n{markdown(columns, rows)}"
 
 
-def sweep(rounds: int, worst: int = 12) -> str:
+def sweep(kind: str, rounds: int, worst: int = 12) -> str:
     """Return the shapes at which we gain least, of a grid from tiny to large.
 
     Each is timed briefly; the worst are then timed again, longer, since the worst of many short
     timings is mostly noise.
     """
     grid = [
-        Shape(*sizes) for sizes in product((1, 10, 50), (1, 16, 256), (1, 4, 20, 32, 128, 200, 256))
+        Shape(*sizes, kind=kind)
+        for sizes in product((1, 10, 50), (1, 16, 256), (1, 4, 20, 32, 128, 200, 256))
     ]
     found = [
-        (_ratio(_timed(shape, kind, max(3, rounds // 3))), shape, kind)
+        (_ratio(_timed(shape, what, max(3, rounds // 3))), shape, what)
         for shape in grid
-        for kind in ("forward", "training")
+        for what in ("forward", "training")
     ]
     found.sort(key=lambda item: item[0])
-    again = [(shape, kind, _timed(shape, kind, 2 * rounds)) for _, shape, kind in found[:worst]]
+    again = [(shape, what, _timed(shape, what, 2 * rounds)) for _, shape, what in found[:worst]]
     again.sort(key=lambda item: _ratio(item[2]))
-    rows = [(f"{shape} {kind}", *_beside(took)) for shape, kind, took in again]
+    rows = [(f"{shape} {what}", *_beside(took)) for shape, what, took in again]
     slower = sum(_ratio(took) < NEVER_SLOWER for *_, took in again)
     columns = (f"the worst {worst} of {len(found)}", "times torch", "ours, µs", "torch, µs")
     return (
-        f"## No shape slower than torch\n\n{markdown(columns, rows)}\n\n"
+        f"## {kind}: no shape slower than torch\n\n{markdown(columns, rows)}\n\n"
         f"Slower than torch: {slower} of {len(found)}."
     )
 
 
-def _timed(shape: Shape, kind: str, rounds: int) -> dict[str, float]:
+def _timed(shape: Shape, what: str, rounds: int) -> dict[str, float]:
     contest = Contest(shape)
-    run = getattr(contest, kind)
+    run = getattr(contest, what)
     return alternate({name: run(name) for name in contest.layers}, rounds, least=1e-3)
 
 

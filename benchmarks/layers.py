@@ -1,7 +1,8 @@
-"""The layers beside torch.nn.LSTM and onnxruntime, against their targets.
+"""The layers beside those of torch.nn and onnxruntime, against their targets.
 
     python benchmarks/layers.py               all of it, some minutes on a quiet machine
     python benchmarks/layers.py --quick       few rounds: for a look while developing
+    python benchmarks/layers.py --kinds GRU   one kind of layer
     python benchmarks/layers.py --write       also into results/layers.md
 
 Every number is a median over turns that alternate between the libraries, measured from Python
@@ -27,7 +28,7 @@ import layer_lines
 import numpy as np
 import ort_peer
 import torch
-from layer_cases import MEAN_TRAINING, ONNXRUNTIME, SHAPES, Contest, Shape
+from layer_cases import GATES, MEAN_TRAINING, ONNXRUNTIME, Contest, Shape, shapes_of
 from ort_peer import Peer
 from table import judged, markdown
 from timing import alternate, burn, peak_flops, seconds_awake
@@ -42,7 +43,6 @@ PARTS = ("table", "onnxruntime", "lengths", "memory", "steps", "cells", "directi
 def main() -> None:
     options = _options()
     torch.set_num_threads(options.threads)
-    shapes = [s for s in SHAPES if re.search(options.shapes, str(s))]
     pieces = [_machine(options.threads)]
 
     def show(text: str) -> None:
@@ -50,28 +50,23 @@ def main() -> None:
         pieces.append(text)
 
     print(pieces[0] + "\n", flush=True)
-    if "table" in options.parts:
-        show(against_torch(shapes, options.rounds))
-    if "onnxruntime" in options.parts:
-        with ort_peer.start_peer(options.threads) as peer:
-            show(against_onnxruntime(shapes, options.rounds, peer))
-    if "lengths" in options.parts:
-        show(layer_lines.lengths(options.rounds))
-    if "memory" in options.parts:
-        show(layer_lines.memory())
-    if "steps" in options.parts:
-        show(layer_lines.steps(options.rounds))
-    if "cells" in options.parts:
-        show(layer_lines.cells(options.rounds))
-    if "directions" in options.parts:
-        show(layer_lines.directions(options.rounds))
-    if "sweep" in options.parts:
-        show(layer_lines.sweep(options.rounds))
+    for kind in options.kinds:
+        shapes = [s for s in shapes_of(kind) if re.search(options.shapes, str(s))]
+        if "table" in options.parts:
+            show(against_torch(kind, shapes, options.rounds))
+        if "onnxruntime" in options.parts:
+            with ort_peer.start_peer(options.threads) as peer:
+                show(against_onnxruntime(kind, shapes, options.rounds, peer))
+        if "memory" in options.parts and kind == "LSTM":
+            show(layer_lines.memory())
+        for part in ("lengths", "steps", "cells", "directions", "sweep"):
+            if part in options.parts:
+                show(getattr(layer_lines, part)(kind, options.rounds))
     if options.write:
         RESULTS.write_text("# The layers\n\n" + "\n\n".join(pieces) + "\n")
 
 
-def against_torch(shapes: list[Shape], rounds: int) -> str:
+def against_torch(kind: str, shapes: list[Shape], rounds: int) -> str:
     """Return the table of shapes: forward and training beside torch, and the share of the peak."""
     rows, ratios = [], []
     for shape in shapes:
@@ -93,7 +88,7 @@ def against_torch(shapes: list[Shape], rounds: int) -> str:
                 str(shape),
                 judged(forward, shape.forward),
                 judged(training, shape.training),
-                judged(speed["training"] / peak, shape.share, percent=True),
+                _share(speed["training"] / peak, shape.share),
                 f"{100 * speed['forward'] / peak:.0f} %",
                 f"{speed['forward'] / 1e9:.0f} / {speed['training'] / 1e9:.0f}",
                 f"{peak / 1e9:.0f}",
@@ -101,7 +96,7 @@ def against_torch(shapes: list[Shape], rounds: int) -> str:
         )
         print(rows[-1], flush=True)
     columns = (
-        "LSTM, I = H",
+        f"{kind}, I = H",
         "forward, times torch",
         "training, times torch",
         "share of peak, training",
@@ -110,13 +105,18 @@ def against_torch(shapes: list[Shape], rounds: int) -> str:
         "peak",
     )
     mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    judgement = judged(mean, MEAN_TRAINING) if kind == "LSTM" else f"{mean:.2f}"
     return (
-        f"## Beside torch.nn.LSTM\n\n{markdown(columns, rows)}\n\n"
-        f"Geometric mean of training: {judged(mean, MEAN_TRAINING)}"
+        f"## {kind}: beside torch.nn.{kind}\n\n{markdown(columns, rows)}\n\n"
+        f"Geometric mean of training: {judgement}"
     )
 
 
-def against_onnxruntime(shapes: list[Shape], rounds: int, peer: Peer) -> str:
+def _share(value: float, target: float) -> str:
+    return judged(value, target, percent=True) if target else f"{100 * value:.0f} %"
+
+
+def against_onnxruntime(kind: str, shapes: list[Shape], rounds: int, peer: Peer) -> str:
     """Return the table of forward passes beside onnxruntime's, after a silence before each."""
     rows = []
     for shape in shapes:
@@ -124,7 +124,7 @@ def against_onnxruntime(shapes: list[Shape], rounds: int, peer: Peer) -> str:
         run = contest.forward("ours")
         weights = [w.detach().numpy() for w in contest.layers["ours"].parameters()]
         layers = [ort_peer.Layer(*weights[n : n + 4]) for n in range(0, len(weights), 4)]
-        theirs = peer.load(layers, contest.x.numpy())
+        theirs = peer.load(kind, layers, contest.x.numpy())
         # A wrong result has no speed.
         np.testing.assert_allclose(run().numpy(), theirs, rtol=0, atol=1e-4)
         samples: dict[str, list[float]] = {"ours": [], "theirs": []}
@@ -136,19 +136,20 @@ def against_onnxruntime(shapes: list[Shape], rounds: int, peer: Peer) -> str:
         rows.append(
             (
                 str(shape),
-                judged(took["theirs"] / took["ours"], ONNXRUNTIME),
+                judged(took["theirs"] / took["ours"], ONNXRUNTIME[kind]),
                 f"{1e3 * took['ours']:.2f}",
                 f"{1e3 * took['theirs']:.2f}",
             )
         )
-    columns = ("LSTM, I = H", "forward, times onnxruntime", "ours, ms", "onnxruntime, ms")
-    return f"## Beside onnxruntime, in a process of its own\n\n{markdown(columns, rows)}"
+    columns = (f"{kind}, I = H", "forward, times onnxruntime", "ours, ms", "onnxruntime, ms")
+    return f"## {kind}: beside onnxruntime, in a process of its own\n\n{markdown(columns, rows)}"
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for both libraries")
     parser.add_argument("--rounds", type=int, help="turns of each library (25; 5 with --quick)")
+    parser.add_argument("--kinds", nargs="+", choices=GATES, default=list(GATES))
     parser.add_argument("--shapes", default="", help="only shapes that this pattern finds")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
     parser.add_argument("--quick", action="store_true", help="few rounds")
