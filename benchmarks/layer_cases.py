@@ -51,6 +51,7 @@ MEAN_TRAINING = 1.55  # geometric, over SHAPES, LSTM
 ONNXRUNTIME = {"LSTM": 1.05, "GRU": 1.0, "RNN": 1.0}  # forward, every shape
 VARIABLE = 0.65  # time of random lengths / time of full length, training
 MEMORY = 1.1  # of torch's peak
+TRACED = 1.3  # time of a forward with a trace / without
 
 
 def shapes_of(kind: str) -> list[Shape]:

@@ -7,7 +7,7 @@ from itertools import product
 
 import memory as memory_peak
 import torch
-from layer_cases import MEMORY, VARIABLE, Contest, Shape, shapes_of
+from layer_cases import MEMORY, TRACED, VARIABLE, Contest, Shape, shapes_of
 from table import judged, markdown
 from timing import alternate
 from torch import nn
@@ -70,6 +70,20 @@ def memory() -> str:
     )
     columns = ("training step", "peak / torch's", "ours, MiB", "torch, MiB")
     return f"## LSTM: memory\n\n{markdown(columns, [row])}"
+
+
+def trace(kind: str, rounds: int) -> str:
+    """Return what a trace of every gate and state costs, forward."""
+    rows = []
+    for shape in shapes_of(kind):
+        contest = Contest(shape)
+        turns = {
+            "plain": contest.forward("ours"),
+            "traced": contest.forward("ours", trace=True),
+        }
+        took = alternate(turns, rounds)
+        rows.append((str(shape), judged(took["traced"] / took["plain"], TRACED, at_most=True)))
+    return f"## {kind}: trace=True\n\n{markdown(('forward', 'time / time without'), rows)}"
 
 
 def steps(kind: str, rounds: int) -> str:

@@ -37,7 +37,17 @@ from gatewise import __version__
 from gatewise.ops import native
 
 RESULTS = Path(__file__).parent / "results" / "layers.md"
-PARTS = ("table", "onnxruntime", "lengths", "memory", "steps", "cells", "directions", "sweep")
+PARTS = (
+    "table",
+    "onnxruntime",
+    "lengths",
+    "trace",
+    "memory",
+    "steps",
+    "cells",
+    "directions",
+    "sweep",
+)
 
 
 def main() -> None:
@@ -59,7 +69,7 @@ def main() -> None:
                 show(against_onnxruntime(kind, shapes, options.rounds, peer))
         if "memory" in options.parts and kind == "LSTM":
             show(layer_lines.memory())
-        for part in ("lengths", "steps", "cells", "directions", "sweep"):
+        for part in ("lengths", "trace", "steps", "cells", "directions", "sweep"):
             if part in options.parts:
                 show(getattr(layer_lines, part)(kind, options.rounds))
     if options.write:

@@ -78,6 +78,13 @@ struct LayerGradient {
   void* grad_weight_hr;         // P×H, or null when P = H
 };
 
+// Where the gates and the cell state of every step go, T×B×H each, in time order, zero beyond the
+// lengths; null for what is not wanted or what the cell lacks.
+struct LayerTrace {
+  void* gates[4];  // in the order of the weights
+  void* cells;
+};
+
 // The functions of one instruction set.
 struct Kernels {
   const char* isa;
@@ -86,6 +93,8 @@ struct Kernels {
   int64_t (*saved_row)(Dtype, Cell, int64_t hidden);
   Status (*forward)(Dtype, const Layer&, const LayerOutput&, const Threads&);
   Status (*backward)(Dtype, const Layer&, const LayerGradient&, const Threads&);
+  // Lays open what forward has saved.
+  Status (*trace)(Dtype, const Layer&, const void* saved, const LayerTrace&, const Threads&);
   // Elementwise out[i] = function(in[i]) for the accuracy tests; `function` 0 sigmoid, 1 tanh.
   void (*evaluate)(Dtype, int function, const void* in, void* out, int64_t count);
   // Multiply-adds alone on all threads, for the peak of the machine; returns how many operations.

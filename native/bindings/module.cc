@@ -98,6 +98,15 @@ NB_MODULE(_native, m) {
              nb::gil_scoped_release release;
              return checked(k.backward(dtype, layer, grad, {run_parallel, threads}));
            })
+      .def("trace",
+           [](const Kernels& k, Dtype dtype, const BoundLayer& layer, Address saved,
+              const std::vector<Address>& gates, Address cells, int threads) {
+             LayerTrace out{{}, pointer<void>(cells)};
+             for (std::size_t gate = 0; gate < gates.size() && gate < 4; ++gate)
+               out.gates[gate] = pointer<void>(gates[gate]);
+             nb::gil_scoped_release release;
+             return checked(k.trace(dtype, layer, pointer<void>(saved), out, {run_parallel, threads}));
+           })
       .def("evaluate",
            [](const Kernels& k, Dtype dtype, int function, Address in, Address out, int64_t count) {
              k.evaluate(dtype, function, pointer<void>(in), pointer<void>(out), count);

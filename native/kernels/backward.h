@@ -223,7 +223,8 @@ class Backward {
         for (int i = 0; Cell::saves && i < columns; ++i)
           z[i] = load(at.z[j + r] + p * width + (first + i) * N);
         // Rows of h, h0 and c0 are not padded, so their last vector may be partial.
-        const Vec<T> now = has_cells ? load(at.now[j + r] + unit) : load_part(at.now[j + r] + unit, rest);
+        const T* at_now = at.now[j + r] + unit;
+        const Vec<T> now = has_cells ? load(at_now) : load_part(at_now, rest);
         const Vec<T> before = carries ? load_part(at.before[j + r] + unit, rest) : Vec<T>{};
         Vec<T> carry = carries ? load(arrays.carry(j + r) + unit) : Vec<T>{};
         const Vec<T> h = Cell::backward(z, now, before, tile.v[r][v], carry);

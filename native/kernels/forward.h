@@ -230,8 +230,8 @@ class Forward {
     }
   }
 
-  // One step: z += h_before·W_hhᵀ, then the cell, both on the tile. z starts from the rows of x if they
-  // are given, and from the stored input product otherwise.
+  // One step: z += h_before·W_hhᵀ, then the cell, both on the tile. z starts from the rows of x if
+  // they are given, and from the stored input product otherwise.
   void advance(Scratch& scratch, Range panels, int64_t running, const T* const* x,
                const T* stored) {
     for (int64_t p = panels.first; p < panels.last; ++p) {

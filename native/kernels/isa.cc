@@ -46,6 +46,10 @@ const Kernels kernels = {
     [](Dtype dtype, const Layer& layer, const LayerGradient& grad, const Threads& threads) {
       return cell(layer.cell).backward(dtype, layer, grad, threads);
     },
+    [](Dtype dtype, const Layer& layer, const void* saved, const LayerTrace& out,
+       const Threads& threads) {
+      return cell(layer.cell).trace(dtype, layer, saved, out, threads);
+    },
     evaluate,
     burn,
 };

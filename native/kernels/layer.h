@@ -3,6 +3,7 @@
 #include "backward.h"
 #include "forward.h"
 #include "math.h"
+#include "trace.h"
 
 namespace gatewise {
 namespace GATEWISE_ISA {
@@ -11,6 +12,7 @@ struct CellKernels {
   int64_t (*saved_row)(Dtype, int64_t hidden);
   Status (*forward)(Dtype, const Layer&, const LayerOutput&, const Threads&);
   Status (*backward)(Dtype, const Layer&, const LayerGradient&, const Threads&);
+  Status (*trace)(Dtype, const Layer&, const void* saved, const LayerTrace&, const Threads&);
 };
 
 // Calls f(T()) with the type that `dtype` names.
@@ -48,9 +50,20 @@ Status backward(Dtype dtype, const Layer& layer, const LayerGradient& grad,
   return Status::no_memory;
 }
 
-#define GATEWISE_CELL(name, CellOf)                              \
-  extern const CellKernels name##_kernels;                       \
-  const CellKernels name##_kernels = {saved_row<CellOf>, forward<CellOf>, backward<CellOf>};
+template <template <typename> class CellOf>
+Status trace(Dtype dtype, const Layer& layer, const void* saved, const LayerTrace& out,
+             const Threads& threads) try {
+  if (!lengths_valid(layer)) return Status::bad_length;
+  with_type(dtype, [&](auto t) { Trace<decltype(t), CellOf>(layer, saved, out).run(threads); });
+  return Status::ok;
+} catch (const std::bad_alloc&) {
+  return Status::no_memory;
+}
+
+#define GATEWISE_CELL(name, CellOf)                                                  \
+  extern const CellKernels name##_kernels;                                           \
+  const CellKernels name##_kernels = {saved_row<CellOf>, forward<CellOf>, backward<CellOf>, \
+                                      trace<CellOf>};
 
 }  // namespace GATEWISE_ISA
 }  // namespace gatewise

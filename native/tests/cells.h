@@ -20,6 +20,8 @@ struct CellTraits {
   const char* name;
   int64_t gates;
   bool has_cells;
+  // Activation of a gate for unit n of H; null for a cell without gates.
+  double (*gate)(const Before& before, int gate, std::size_t n, std::size_t H);
   // The new h, and the new cell state in place of the old one.
   void (*forward)(const Before& before, Numbers& c, Numbers& h);
   // From the gradients of the new h and c those of the products; dc becomes the gradient of the old
@@ -66,6 +68,11 @@ struct GruGates {
         n(std::tanh(at.x_part[2 * H + unit] + r * at.h_part[2 * H + unit])) {}
 };
 
+inline double gru_gate(const Before& at, int gate, std::size_t n, std::size_t H) {
+  const GruGates all(at, n, H);
+  return gate == 0 ? all.r : gate == 1 ? all.z : all.n;
+}
+
 inline void gru_forward(const Before& at, Numbers&, Numbers& h) {
   for (std::size_t n = 0, H = h.size(); n < H; ++n) {
     const GruGates gate(at, n, H);
@@ -108,10 +115,10 @@ void rnn_backward(const Before& at, const Numbers&, const Numbers& dh, Numbers&,
 
 inline const CellTraits& traits(Cell cell) {
   static const CellTraits all[] = {
-      {"lstm", 4, true, lstm_forward, lstm_backward},
-      {"gru", 3, false, gru_forward, gru_backward},
-      {"rnn_tanh", 1, false, rnn_forward<false>, rnn_backward<false>},
-      {"rnn_relu", 1, false, rnn_forward<true>, rnn_backward<true>},
+      {"lstm", 4, true, lstm_gate, lstm_forward, lstm_backward},
+      {"gru", 3, false, gru_gate, gru_forward, gru_backward},
+      {"rnn_tanh", 1, false, nullptr, rnn_forward<false>, rnn_backward<false>},
+      {"rnn_relu", 1, false, nullptr, rnn_forward<true>, rnn_backward<true>},
   };
   return all[int(cell)];
 }

@@ -20,6 +20,7 @@ struct Case {
 
   int64_t G() const { return traits(cell).gates; }
   bool has_cells() const { return traits(cell).has_cells; }
+  int64_t traced_gates() const { return traits(cell).gate ? G() : 0; }
 };
 
 // A case with its numbers, all of which float holds exactly, and the gradients that arrive.
@@ -65,7 +66,7 @@ struct Problem : Case {
 
 // Everything that a layer computes, dense and in the order of the contract.
 struct Result {
-  Numbers y, h_n, c_n;
+  Numbers y, h_n, c_n, gates, cells;  // gates: G×T×B×H; cells: T×B×H
   Numbers grad_x, grad_h0, grad_c0, grad_weight_ih, grad_weight_hh, grad_bias_ih, grad_bias_hh;
   Numbers grad_weight_hr;
 };
@@ -74,6 +75,7 @@ struct Result {
 template <typename F, typename... R>
 void for_each_array(F&& f, const R&... r) {
   f("y", r.y...), f("h_n", r.h_n...), f("c_n", r.c_n...);
+  f("gates", r.gates...), f("cells", r.cells...);
   f("grad_x", r.grad_x...), f("grad_h0", r.grad_h0...), f("grad_c0", r.grad_c0...);
   f("grad_weight_ih", r.grad_weight_ih...), f("grad_weight_hh", r.grad_weight_hh...);
   f("grad_bias_ih", r.grad_bias_ih...), f("grad_bias_hh", r.grad_bias_hh...);
@@ -110,8 +112,14 @@ inline void reference_row(const Problem& p, int64_t b, Result& r) {
       for (int64_t j = 0; j < P; ++j) at.h_part[k] += p.weight_hh[k * P + j] * h[j];
     }
     at.u = Numbers(H);
-    traits(p.cell).forward({at.x_part, at.h_part, at.h_before, at.c_before}, c, at.u);
+    const Before before{at.x_part, at.h_part, at.h_before, at.c_before};
+    traits(p.cell).forward(before, c, at.u);
     at.c = c;
+    const int64_t place = (at.t * B + b) * H;
+    for (int64_t gate = 0; gate < p.traced_gates(); ++gate)
+      for (int64_t n = 0; n < H; ++n)
+        r.gates[gate * p.T * B * H + place + n] = traits(p.cell).gate(before, int(gate), n, H);
+    std::copy(c.begin(), c.end(), r.cells.begin() + (p.has_cells() ? place : 0));
     for (int64_t j = 0; j < P; ++j) {
       h[j] = p.projection ? 0 : at.u[j];
       for (int64_t n = 0; n < H && p.projection; ++n) h[j] += p.weight_hr[j * H + n] * at.u[n];
@@ -157,6 +165,7 @@ inline Result reference(const Problem& p) {
   const auto zeros = [](int64_t count) { return Numbers(count, 0.0); };
   const int64_t cells = p.has_cells() ? p.B * p.H : 0, GH = p.G() * p.H;
   Result r{zeros(p.T * p.B * p.P), zeros(p.B * p.P), zeros(cells),
+           zeros(p.traced_gates() * p.T * p.B * p.H), zeros(p.T * cells),
            zeros(p.T * p.B * p.I), zeros(p.B * p.P), zeros(cells),
            zeros(GH * p.I),        zeros(GH * p.P),  zeros(p.bias ? GH : 0),
            zeros(p.bias ? GH : 0), zeros(p.projection ? p.P * p.H : 0)};

@@ -97,6 +97,17 @@ Result run_kernel(const Kernels& kernels, const Problem& p, const Setup& setup) 
             "inference and training differ");
   }
 
+  const int64_t each = p.T * p.B * p.H;
+  Output<T> gates(View::flat(p.traced_gates() * each), offset);
+  Output<T> traced_cells(View::flat(p.T * cells), offset);
+  gatewise::LayerTrace trace{{}, p.has_cells() ? traced_cells.get() : nullptr};
+  for (int64_t gate = 0; gate < p.traced_gates(); ++gate)
+    trace.gates[gate] = gates.get() + gate * each;
+  const Status traced = kernels.trace(dtype_of<T>, layer, saved.get(), trace, threads);
+  check(traced == Status::ok, "trace returned %d", int(traced));
+  result.gates = gates.values("gates");
+  result.cells = traced_cells.values("cells");
+
   for (int turn = 0; turn < 2; ++turn) {
     Output<T> grad_x(View::flat(p.T * p.B * p.I), offset);
     Output<T> grad_h0(View::flat(p.B * p.P), offset), grad_c0(View::flat(cells), offset);

@@ -114,6 +114,9 @@ const Sabotage sabotages[] = {
     {"reset one step late", "y",
      [](Problem& p) { std::rotate(p.cut.begin(), p.cut.end() - p.B, p.cut.end()); }},
     {"one reset missed", "grad_x", miss_a_reset},
+    {"first gate of another step", "gates",
+     [](Problem& p) { std::rotate(p.x.begin(), p.x.begin() + p.B * p.I, p.x.end()); },
+     has_gates<0, 1>},
     {"gradient of h_n dropped", "grad_h0", [](Problem& p) { zero(p.grad_h_n); }},
     {"gradient of c_n dropped", "grad_weight_hh", [](Problem& p) { zero(p.grad_c_n); }, has_cells},
     {"gradient of y one step late", "grad_x",
@@ -139,8 +142,8 @@ void test_sabotage(const Kernels& kernels, Cell cell) {
     sabotage.tamper(wrong);
     for_each_array([&](const char* name, const Numbers& mine, const Numbers& other) {
       if (std::strcmp(name, sabotage.shown_by) != 0) return;
-      check(relative_error(name, mine, other, sizes) > tolerance<T>(sizes), "%s, %s: %s passes in %s",
-            kernels.isa, traits(cell).name, sabotage.what, name);
+      check(relative_error(name, mine, other, sizes) > tolerance<T>(sizes),
+            "%s, %s: %s passes in %s", kernels.isa, traits(cell).name, sabotage.what, name);
       ++checked;
     }, got, reference(wrong));
   }
@@ -167,6 +170,8 @@ void test_bad_lengths(const Kernels& kernels) {
     check(kernels.backward(Dtype::float64, layer, gradient, {run_threads, 2}) ==
               Status::bad_length,
           "%s: backward takes a length of %ld", kernels.isa, long(bad));
+    check(kernels.trace(Dtype::float64, layer, in, {}, {run_threads, 2}) == Status::bad_length,
+          "%s: trace takes a length of %ld", kernels.isa, long(bad));
     const Numbers after(out.get(), out.get() + p.T * p.B * p.P);
     for (const double value : after) check(std::isnan(value), "a refused call has written");
     ++checked;

@@ -54,7 +54,8 @@ void test_case(const Kernels& kernels, const Case& sizes, bool& team_of) {
       for_each_array([&](const char* name, const Numbers& mine, const Numbers& right,
                          const Numbers& single) {
         const double allowed = tolerance<T>(sizes);
-        const double error = relative_error(name, mine, right, sizes), apart = relative_error(name, mine, single, sizes);
+        const double error = relative_error(name, mine, right, sizes);
+        const double apart = relative_error(name, mine, single, sizes);
         check(error <= allowed && apart <= std::min(allowed, 1e-5),
               "%s %s, %s, %d threads: %s is off by %.3g, and by %.3g from one thread's",
               kernels.isa, sizeof(T) == 4 ? "float" : "double", describe(sizes).c_str(), threads,

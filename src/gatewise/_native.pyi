@@ -27,6 +27,16 @@ class Kernels:
     def saved_row(self, dtype: Dtype, cell: Cell, hidden: int, /) -> int: ...
     def forward(self, dtype: Dtype, layer: Layer, /, *arguments: int) -> int: ...
     def backward(self, dtype: Dtype, layer: Layer, /, *arguments: int) -> int: ...
+    def trace(
+        self,
+        dtype: Dtype,
+        layer: Layer,
+        saved: int,
+        gates: Sequence[int],
+        cells: int,
+        threads: int,
+        /,
+    ) -> int: ...
     def evaluate(
         self, dtype: Dtype, function: int, source: int, target: int, count: int, /
     ) -> None: ...

@@ -12,8 +12,8 @@ from .layer_case import Layer
 
 NATIVE = hasattr(torch.ops.gatewise, "recurrent")
 BACKENDS = ["reference", "native"] if NATIVE else ["reference"]
-# What layers are set to in tests that use everything: the native kernel leaves traces, empty
-# batches and function transforms to the reference, and so refuses them when it is insisted on.
+# What layers are set to in tests that use everything: the native kernel leaves empty batches and
+# function transforms to the reference, and so refuses them when it is insisted on.
 CHOICES = ["reference", "auto"] if NATIVE else ["reference"]
 
 
@@ -22,7 +22,7 @@ def layer_of(backend: str, cell: str = "lstm") -> Layer:
 
     def layer(x, *arguments, trace=False, **options):
         *states, weights = arguments
-        left = backend == "native" and (trace or 0 in x.shape)
+        left = backend == "native" and 0 in x.shape
         run = partial(dispatch.run_layer, cell, backend="auto" if left else backend)
         y, final, traced = run(x, tuple(states), weights, trace=trace, **options)
         return y, *final, traced

@@ -87,7 +87,7 @@ def run_layer(
             "backend", "a call that the native kernel can run", obstacle, "Use backend='auto'."
         )
     operands = Operands(cell, x, states, weights, lengths, reset)
-    return LayerResult(*operators.recurrent(operands), None)
+    return LayerResult(*operators.recurrent(operands, trace=trace))
 
 
 def explain(weights: Sequence[Tensor], *, backend: Backend = "auto") -> KernelChoice:
@@ -106,8 +106,8 @@ def explain(weights: Sequence[Tensor], *, backend: Backend = "auto") -> KernelCh
     return KernelChoice(
         "native",
         native.isa_name(),
-        f"{weights[0].dtype} on the CPU; {native.isa_name()} is {asked}. Traces, empty batches, "
-        "function transforms and second derivatives take the reference",
+        f"{weights[0].dtype} on the CPU; {native.isa_name()} is {asked}. Empty batches, function "
+        "transforms, second derivatives and those of a trace take the reference",
     )
 
 
@@ -123,8 +123,8 @@ def _obstacle(tensors: Sequence[Tensor], *, trace: bool) -> str | None:
             return f"{tensor.dtype}: it is for float32 and float64"
         if tensor.dtype != dtype:
             return f"{tensor.dtype} together with {dtype}"
-    if trace:
-        return "trace=True: the reference records gates"
+    if trace and operators.is_recorded():
+        return "trace=True under compilation: the reference records gates there"
     if tensors[0].dim() == 3 and 0 in tensors[0].shape:
         return "an empty input"
     if _transformed(tensors):

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gatewise import _native
 from gatewise.errors import InvalidValueError
+from gatewise.ops import reference
 from gatewise.ops._operands import (
     Grads,
     Kept,
@@ -154,6 +155,35 @@ def forward(operands: Operands, *, save: bool) -> tuple[Tensor, list[Tensor], Te
         )
         _raise_unless_ok(status)
     return outputs
+
+
+def trace(operands: Operands, saved: Tensor) -> list[Tensor]:
+    """Return what `forward` has saved, as arrays: each gate, then each state but h.
+
+    Args:
+        operands: As `forward` took them.
+        saved: As `forward` returned it.
+
+    Returns:
+        D×T×B×H each, in time order, zero beyond the lengths; none for a cell that saves nothing.
+    """
+    call = _Call(operands)
+    T, B, _, D, H, *_ = call.sizes
+    cell = reference.CELLS[operands.cell]
+    count = len(cell.activations)
+    parts = [_from_workspace(operands.x, (D, T, B, H)) for _ in range(count + len(cell.states) - 1)]
+    for d, layer in enumerate(call.layers):
+        addresses = [_direction(part, d) for part in parts]
+        status = _kernels.trace(
+            call.dtype,
+            layer,
+            _direction(saved, d),
+            addresses[:count],
+            addresses[count] if len(parts) > count else 0,
+            torch.get_num_threads(),
+        )
+        _raise_unless_ok(status)
+    return parts
 
 
 def backward(

@@ -22,25 +22,49 @@ from gatewise.ops import native, reference
 from gatewise.ops._operands import Grads, Kept, Operands, refuse_transform
 
 
-def recurrent(operands: Operands) -> tuple[Tensor, tuple[Tensor, ...]]:
+def recurrent(
+    operands: Operands, *, trace: bool = False
+) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor] | None]:
     """Run a layer on its native kernel, differentiably.
 
+    Args:
+        operands: Of the layer.
+        trace: Whether to lay open the gates and states of every step; not where `is_recorded`.
+
     Returns:
-        y T×B×(D·P) and the final states, shaped like the initial ones.
+        y T×B×(D·P), the final states, shaped like the initial ones, and what
+        `gatewise.ops.reference.layer` calls a trace.
     """
     cell, x, states, weights, lengths, reset = operands
     save = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *states, *weights))
-    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():  # noqa: SLF001
+    if is_recorded():
         y, final, _ = torch.ops.gatewise.recurrent(
             cell, x, list(states), list(weights), lengths, reset, save
         )
-    elif save:
-        y, *final = _Function.apply(  # pyright: ignore
-            cell, lengths, reset, x, len(states), *states, *weights
+        return y, tuple(final), None
+    parts: Sequence[Tensor] = ()
+    if save:
+        y, *others = _Function.apply(  # pyright: ignore
+            cell, lengths, reset, trace, x, len(states), *states, *weights
         )
+        final, parts = others[: len(states)], others[len(states) :]
     else:
-        y, final, _ = native.forward(operands, save=False)
-    return y, tuple(final)
+        y, final, saved = native.forward(operands, save=trace)
+        parts = native.trace(operands, saved) if trace else ()
+    return y, tuple(final), _named_trace(cell, y, states[0], parts) if trace else None
+
+
+def is_recorded() -> bool:
+    """Say whether torch records or fakes the operations: it must see the operator then."""
+    return torch.compiler.is_compiling() or bool(torch._C._len_torch_dispatch_stack())  # noqa: SLF001
+
+
+def _named_trace(cell: str, y: Tensor, h0: Tensor, parts: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The parts of a trace by name, h among them: a view of the output."""
+    mathematics = reference.CELLS[cell]
+    names = mathematics.activations + mathematics.states[1:]
+    h = y.unflatten(-1, (h0.shape[0], h0.shape[2])).permute(2, 0, 1, 3)
+    return dict(zip(names, parts, strict=True)) | {"h": h}
 
 
 class _Function(torch.autograd.Function):
@@ -52,6 +76,7 @@ class _Function(torch.autograd.Function):
         cell: str,
         lengths: Tensor | None,
         reset: Tensor | None,
+        trace: bool,
         x: Tensor,
         count: int,
         *tensors: Tensor,
@@ -59,17 +84,14 @@ class _Function(torch.autograd.Function):
         operands = Operands(cell, x, tensors[:count], tensors[count:], lengths, reset)
         y, final, saved = native.forward(operands, save=True)
         _keep(ctx, operands, Kept(y, saved))
-        ctx.wants_x, ctx.wants_state = (
-            ctx.needs_input_grad[3],
-            any(ctx.needs_input_grad[5 : 5 + count]),
-        )
-        return y, *final
+        ctx.wants_x = ctx.needs_input_grad[4]
+        ctx.wants_state = any(ctx.needs_input_grad[6 : 6 + count])
+        return (y, *final, *(native.trace(operands, saved) if trace else ()))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        grad_y, *grad_final = grads
-        grad_x, grad_states, grad_weights = _gradients(ctx, grad_y, grad_final, native.backward)
-        return None, None, None, grad_x, None, *grad_states, *grad_weights
+        grad_x, grad_states, grad_weights = _gradients(ctx, grads, native.backward)
+        return None, None, None, None, grad_x, None, *grad_states, *grad_weights
 
 
 _library = Library("gatewise", "DEF")
@@ -145,7 +167,7 @@ def _operator_backward(
     def run(operands: Operands, kept: Kept, grads: Grads, *, wants_x: bool, wants_state: bool):
         return torch.ops.gatewise.recurrent_backward(*grads, *operands, *kept, wants_x, wants_state)
 
-    grad_x, grad_states, grad_weights = _gradients(ctx, grad_y, grad_final, run)
+    grad_x, grad_states, grad_weights = _gradients(ctx, (grad_y, *grad_final), run)
     return None, grad_x, list(grad_states), list(grad_weights), None, None, None
 
 
@@ -157,25 +179,30 @@ def _keep(ctx: Any, operands: Operands, kept: Kept) -> None:
 
 
 def _gradients(
-    ctx: Any,
-    grad_y: Tensor | None,
-    grad_final: Sequence[Tensor | None],
-    backward: Callable[..., Any],
+    ctx: Any, grads: Sequence[Tensor | None], backward: Callable[..., Any]
 ) -> tuple[Tensor | None, Sequence[Tensor | None], Sequence[Tensor | None]]:
+    """Return the gradients of x, the states and the weights.
+
+    Args:
+        ctx: What `_keep` has filled.
+        grads: As they arrive: of y, the final states, and the parts of a trace if there is one.
+        backward: `native.backward` or its operator.
+    """
     x, *rest = ctx.saved_tensors
     states, weights = ctx.counts
     lengths, reset, *kept = rest[states + weights :]
     operands = Operands(ctx.cell, x, rest[:states], rest[states : states + weights], lengths, reset)
     kept = Kept(*kept)
-    grads = Grads(torch.zeros_like(kept.y) if grad_y is None else grad_y, list(grad_final))
-    if torch.is_grad_enabled():
-        return _differentiable(operands, grads)
+    grad_y, grad_final, grad_trace = grads[0], grads[1 : 1 + states], grads[1 + states :]
+    if torch.is_grad_enabled() or any(grad is not None for grad in grad_trace):
+        return _through_reference(operands, grads)
     if kept.saved.dim() == 1:
         raise InvalidStateError(
             "gatewise::recurrent", "save=True for a backward", "save=False", "Pass save=True."
         )
+    arrived = Grads(torch.zeros_like(kept.y) if grad_y is None else grad_y, list(grad_final))
     grad_x, grad_states, grad_weights = backward(
-        operands, kept, grads, wants_x=ctx.wants_x, wants_state=ctx.wants_state
+        operands, kept, arrived, wants_x=ctx.wants_x, wants_state=ctx.wants_state
     )
     return (
         grad_x if ctx.wants_x else None,
@@ -184,29 +211,42 @@ def _gradients(
     )
 
 
-def _differentiable(
-    operands: Operands, grads: Grads
+def _through_reference(
+    operands: Operands, grads: Sequence[Tensor | None]
 ) -> tuple[Tensor | None, Sequence[Tensor | None], Sequence[Tensor | None]]:
-    """Backward of a graph that is to be differentiated again: through the reference."""
+    """Return what `_gradients` does, for gradients that are differentiated again or of a trace."""
     cell, x, states, weights, lengths, reset = operands
+    twice = torch.is_grad_enabled()
     inputs = [x, *states, *weights]
-    y, final, _ = reference.layer(
-        reference.CELLS[cell], x, tuple(states), weights, lengths=lengths, reset=reset
-    )
-    pairs = zip((y, *final), (grads.y, *grads.states), strict=True)
+    if not twice:
+        inputs = [t.detach().requires_grad_(t.requires_grad) for t in inputs]
+    x, *others = inputs
+    count = len(states)
+    with torch.enable_grad():
+        y, final, traced = reference.layer(
+            reference.CELLS[cell],
+            x,
+            tuple(others[:count]),
+            others[count:],
+            lengths=lengths,
+            reset=reset,
+            trace=len(grads) > 1 + count,
+        )
+    outputs = (y, *final, *list((traced or {"h": y}).values())[:-1])
+    pairs = zip(outputs, grads, strict=True)
     arrived = [(out, grad) for out, grad in pairs if grad is not None]
     found = iter(
         torch.autograd.grad(
             [out for out, _ in arrived],
             [t for t in inputs if t.requires_grad],
             [grad for _, grad in arrived],
-            create_graph=True,
+            create_graph=twice,
             allow_unused=True,
             materialize_grads=True,
         )
     )
-    grad_x, *others = (next(found) if t.requires_grad else None for t in inputs)
-    return grad_x, others[: len(states)], others[len(states) :]
+    grad_x, *found_others = (next(found) if t.requires_grad else None for t in inputs)
+    return grad_x, found_others[:count], found_others[count:]
 
 
 torch.library.register_autograd(
