@@ -13,9 +13,10 @@ from gatewise._version import __version__
 if TYPE_CHECKING:
     from gatewise import errors, nn, tasks
     from gatewise.nn import replace
+    from gatewise.ops import use_backend
     from gatewise.tasks import Forecaster, load
 
-__all__ = ["Forecaster", "__version__", "errors", "load", "nn", "replace", "tasks"]
+__all__ = ["Forecaster", "__version__", "errors", "load", "nn", "replace", "tasks", "use_backend"]
 
 _HOMES = {
     "Forecaster": "gatewise.tasks",
@@ -24,6 +25,7 @@ _HOMES = {
     "nn": "gatewise",
     "replace": "gatewise.nn",
     "tasks": "gatewise",
+    "use_backend": "gatewise.ops",
 }
 
 

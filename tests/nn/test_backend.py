@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from gatewise.errors import GatewiseError
-from gatewise.nn import LSTM
+import gatewise as gw
+from gatewise.errors import GatewiseError, InvalidValueError
+from gatewise.nn import GRU, LSTM
 from support.backends import NATIVE
 from support.compare import assert_equal
 
@@ -35,3 +40,84 @@ def test_a_kernel_that_was_asked_for_runs_or_raises():
         layer(torch.zeros(2, 0, 3))
     with pytest.raises(GatewiseError, match="native"):
         layer.to(torch.float16)(torch.zeros(2, 1, 3, dtype=torch.float16))
+
+
+@pytest.mark.skipif(not NATIVE, reason="needs the native kernel")
+def test_the_innermost_block_decides_for_layers_that_say_nothing():
+    layer, insisting = GRU(3, 4), LSTM(3, 4, backend="native")
+    with gw.use_backend("reference"):
+        assert layer.explain() == "reference (torch): use_backend('reference') asks for it"
+        assert insisting.explain().startswith("native")
+        with gw.use_backend("auto"):
+            assert layer.explain().startswith("native")
+            with gw.use_backend("reference"):
+                assert layer.explain().startswith("reference")
+            assert layer.explain().startswith("native")
+        assert layer.explain().startswith("reference")
+    assert layer.explain().startswith("native")
+
+
+@pytest.mark.skipif(not NATIVE, reason="needs the native kernel")
+def test_a_block_chooses_the_kernel_that_runs():
+    torch.manual_seed(0)
+    layer = GRU(7, 33)
+    x = torch.randn(9, 5, 7)
+    native, reference = (_output(layer, x, name) for name in ("native", "reference"))
+    assert not torch.equal(native, reference)
+    assert torch.equal(native, layer(x)[0])
+    compiled = torch.compile(layer, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(x)[0], native)
+    with gw.use_backend("reference"):
+        assert torch.equal(layer(x)[0], reference)
+        assert torch.equal(compiled(x)[0], reference)
+    assert torch.equal(compiled(x)[0], native)
+
+
+def _output(layer: GRU, x: torch.Tensor, backend: str) -> torch.Tensor:
+    with gw.use_backend(backend):
+        return layer(x)[0]
+
+
+@pytest.mark.skipif(not NATIVE, reason="needs the native kernel")
+def test_what_a_block_asks_for_and_cannot_have_raises():
+    layer = LSTM(3, 4, dtype=torch.float16)
+    with gw.use_backend("native"):
+        assert layer.explain().startswith("none (none): use_backend('native') asks for native")
+        with pytest.raises(GatewiseError, match=r"use_backend\('native'\): expected a call"):
+            layer(torch.zeros(2, 1, 3, dtype=torch.float16))
+    layer(torch.zeros(2, 1, 3, dtype=torch.float16))
+
+
+def test_a_block_ends_with_an_error_too():
+    with pytest.raises(ZeroDivisionError), gw.use_backend("reference"):
+        raise ZeroDivisionError
+    assert "use_backend" not in GRU(3, 4).explain()
+    with (
+        pytest.raises(InvalidValueError, match="expected 'auto' or 'native' or 'reference'"),
+        gw.use_backend("gpu"),
+    ):
+        raise AssertionError
+
+
+@pytest.mark.parametrize(("name", "kernel"), [("reference", "reference"), ("auto", "native")])
+def test_the_environment_decides_last(name, kernel):
+    code = "import gatewise as gw; print(gw.nn.LSTM(3, 4).explain())"
+    done = _run(code, GATEWISE_BACKEND=name)
+    assert done.stdout.startswith(kernel), done.stderr
+    assert ("GATEWISE_BACKEND" in done.stdout) == (name == "reference")
+
+
+def test_an_unknown_backend_in_the_environment_is_an_error_that_names_it():
+    done = _run("import gatewise.nn", GATEWISE_BACKEND="gpu")
+    assert done.returncode == 1
+    assert "GATEWISE_BACKEND: expected 'auto' or 'native'" in done.stderr
+
+
+def _run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

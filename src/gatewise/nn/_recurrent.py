@@ -20,7 +20,7 @@ from gatewise.errors import InvalidStateError
 from gatewise.nn import _validate
 from gatewise.nn._layout import Arranged, States, arrange, restore, restore_trace
 from gatewise.ops import dispatch
-from gatewise.ops.dispatch import Backend
+from gatewise.ops.backends import Backend
 from gatewise.ops.reference import CELLS
 
 

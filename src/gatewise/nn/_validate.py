@@ -19,8 +19,7 @@ from gatewise.errors import (
     InvalidTypeError,
     InvalidValueError,
 )
-
-BACKENDS = ("auto", "native", "reference")
+from gatewise.ops.backends import BACKENDS
 
 
 @runtime_checkable

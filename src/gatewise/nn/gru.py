@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gatewise.nn._single_state import SingleStateLayer
-from gatewise.ops import dispatch
+from gatewise.ops.backends import Backend
 
 
 class GRUTrace(NamedTuple):
@@ -70,7 +70,7 @@ class GRU(SingleStateLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
-        backend: dispatch.Backend = "auto",
+        backend: Backend = "auto",
     ) -> None:
         super().__init__(
             input_size,

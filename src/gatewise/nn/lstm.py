@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.errors import InvalidTypeError
 from gatewise.nn._recurrent import RecurrentLayer
-from gatewise.ops import dispatch
+from gatewise.ops.backends import Backend
 
 LSTMStates = tuple[Tensor, Tensor]
 
@@ -80,7 +80,7 @@ class LSTM(RecurrentLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
-        backend: dispatch.Backend = "auto",
+        backend: Backend = "auto",
     ) -> None:
         super().__init__(
             input_size,

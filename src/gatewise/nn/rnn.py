@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gatewise.errors import InvalidValueError
 from gatewise.nn._single_state import SingleStateLayer
-from gatewise.ops import dispatch
+from gatewise.ops.backends import Backend
 
 Nonlinearity = Literal["tanh", "relu"]
 
@@ -70,7 +70,7 @@ class RNN(SingleStateLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
-        backend: dispatch.Backend = "auto",
+        backend: Backend = "auto",
     ) -> None:
         check_nonlinearity("RNN", nonlinearity)
         # Before the parameters, whose shapes ask for the cell; a plain attribute may precede them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,8 +14,7 @@ from torch.autograd import forward_ad
 from gatewise.errors import InvalidStateError
 from gatewise.ops import native, operators, reference
 from gatewise.ops._operands import Operands
-
-Backend = Literal["auto", "native", "reference"]
+from gatewise.ops.backends import Backend, asked
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class KernelChoice:
     """What runs and why.
 
     Args:
-        backend: ``native`` or ``reference``.
+        backend: ``native`` or ``reference``; ``none`` if what was asked for cannot run.
         isa: Instruction set of the native kernel (``avx512``, ``avx2``, ``scalar``), or ``torch``.
         reason: Why, in words.
     """
@@ -71,11 +70,12 @@ def run_layer(
         The output, the final states, and with ``trace`` a dict of D×T×B×H tensors.
 
     Raises:
-        InvalidStateError: ``backend="native"`` and no native kernel can do what is asked.
+        InvalidStateError: ``native`` was asked for, and no native kernel can do what is asked.
     """
     inputs = (x, *states, *weights)
-    obstacle = None if backend == "reference" else _obstacle(inputs, trace=trace)
-    if backend == "reference" or (obstacle and backend == "auto"):
+    name, by = asked(backend)
+    obstacle = None if name == "reference" else _obstacle(inputs, trace=trace)
+    if name == "reference" or (obstacle and name == "auto"):
         mathematics = reference.CELLS[cell]
         return LayerResult(
             *reference.layer(
@@ -84,7 +84,7 @@ def run_layer(
         )
     if obstacle:
         raise InvalidStateError(
-            "backend", "a call that the native kernel can run", obstacle, "Use backend='auto'."
+            by, "a call that the native kernel can run", obstacle, "Use backend='auto'."
         )
     operands = Operands(cell, x, states, weights, lengths, reset)
     return LayerResult(*operators.recurrent(operands, trace=trace))
@@ -97,17 +97,23 @@ def explain(weights: Sequence[Tensor], *, backend: Backend = "auto") -> KernelCh
         weights: The weights of one layer.
         backend: As in `run_layer`.
     """
-    if backend == "reference":
-        return KernelChoice("reference", "torch", "backend='reference' was asked for")
+    name, by = asked(backend)
+    if name == "reference":
+        return KernelChoice("reference", "torch", f"{by} asks for it")
     obstacle = _obstacle(weights, trace=False)
+    if obstacle and name == "native":
+        reason = f"{by} asks for native, which cannot run {obstacle}; a call raises"
+        return KernelChoice("none", "none", reason)
     if obstacle:
         return KernelChoice("reference", "torch", f"the native kernel cannot run {obstacle}")
-    asked = "asked for by GATEWISE_ISA" if os.environ.get("GATEWISE_ISA") else "the best here"
+    isa = native.isa_name()
+    chosen = "asked for by GATEWISE_ISA" if os.environ.get("GATEWISE_ISA") else "the best here"
+    others = "take the reference" if name == "auto" else f"raise, since {by} asks for native"
     return KernelChoice(
         "native",
-        native.isa_name(),
-        f"{weights[0].dtype} on the CPU; {native.isa_name()} is {asked}. Empty batches, function "
-        "transforms, second derivatives and those of a trace take the reference",
+        isa,
+        f"{weights[0].dtype} on the CPU; {isa} is {chosen}. Empty batches and function transforms "
+        f"{others}; second derivatives and those of a trace take the reference",
     )
 
 
