@@ -8,7 +8,7 @@ WORKERS ?= 2
 VENV = .venv
 RUN = $(VENV)/bin/python -m
 PIP = PIP_DISABLE_PIP_VERSION_CHECK=1 $(RUN) pip install --quiet --constraint constraints.txt
-NATIVE = CMakeLists.txt native/*.h native/*/*.h native/*/*/*.h native/*/*.cc
+NATIVE = CMakeLists.txt native/*.h native/*/*.h native/*/*.cc native/kernels/cells/*.cc
 SHAPES = --jaxtyping-packages=gatewise,beartype.beartype
 
 help:

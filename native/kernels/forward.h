@@ -8,6 +8,7 @@
 #include <atomic>
 #include <vector>
 
+#include "direct.h"
 #include "pack.h"
 #include "team.h"
 #include "tile.h"
@@ -35,9 +36,10 @@ class Forward {
         streams_(layer.steps * layer.batch * panels_.saved_columns() * int64_t(sizeof(T)) >=
                      streamed_bytes &&
                  std::uintptr_t(out.saved) % sizeof(Vec<T>) == 0),
+        direct_(layer.steps * layer.batch <= direct_rows),
         projection_(layer.projected, N, tile_vectors),
-        weight_ih_(panels_.count * layer.input * input.count * N),
-        weight_hh_(panels_.count * layer.projected * state.count * N),
+        weight_ih_(direct_ ? 0 : panels_.count * layer.input * input.count * N),
+        weight_hh_(direct_ ? 0 : panels_.count * layer.projected * state.count * N),
         bias_(panels_.count * vectors * N),
         weight_hr_(layer.weight_hr ? projection_.vectors * N * layer.hidden : 0),
         unprojected_(layer.weight_hr ? layer.batch * panels_.padded : 0),
@@ -90,7 +92,7 @@ class Forward {
     if (failed_) return;
 
     if (has_cells) start_cells(*scratch, rows, panels);
-    const bool fused = shares_tile(rows.count);
+    const bool fused = direct_ || shares_tile(rows.count);
     for (int64_t s = 0; s < layer_.steps; s += steps_in_block) {
       const int64_t last = std::min(s + steps_in_block, layer_.steps);
       const int64_t count = point_block(*scratch, rows, s, last);
@@ -100,8 +102,11 @@ class Forward {
         const int64_t running = rows.running(schedule_.running(step));
         if (running == 0) break;
         point_rows(*scratch, rows, step, running);
-        advance(*scratch, panels, running, fused ? scratch->x.data() + block_row : nullptr,
-                z_row(*scratch, block_row));
+        const T* const* x = fused ? scratch->x.data() + block_row : nullptr;
+        if (direct_)
+          advance_directly(*scratch, panels, running, x);
+        else
+          advance(*scratch, panels, running, x, z_row(*scratch, block_row));
         if (by_units) barrier_.wait(thread, team);
         if (layer_.weight_hr) {
           project_state(*scratch, rows, step, running,
@@ -121,9 +126,12 @@ class Forward {
   void pack(int thread, int team) {
     const Range range = even_range(panels_.count, thread, team);
     for (int64_t p = range.first; p < range.last; ++p) {
-      Pack::gate_panel(input, ih_panel(p), as<T>(layer_.weight_ih), p, layer_.hidden, layer_.input);
-      Pack::gate_panel(state, hh_panel(p), as<T>(layer_.weight_hh), p, layer_.hidden,
-                       layer_.projected);
+      if (!direct_) {
+        Pack::gate_panel(input, ih_panel(p), as<T>(layer_.weight_ih), p, layer_.hidden,
+                         layer_.input);
+        Pack::gate_panel(state, hh_panel(p), as<T>(layer_.weight_hh), p, layer_.hidden,
+                         layer_.projected);
+      }
       std::fill_n(bias_of(p), vectors * N, T(0));
       if (layer_.bias_ih) add_bias(input, p, as<T>(layer_.bias_ih));
       if (layer_.bias_hh) add_bias(state, p, as<T>(layer_.bias_hh));
@@ -254,6 +262,20 @@ class Forward {
     }
   }
 
+  // The same row by row, with the weights as they are.
+  void advance_directly(Scratch& scratch, Range panels, int64_t running, const T* const* x) {
+    for (int64_t p = panels.first; p < panels.last; ++p)
+      for (int64_t j = 0; j < running; ++j) {
+        Vec<T> z[vectors];
+        for (int v = 0; v < vectors; ++v) z[v] = load(bias_of(p) + v * N);
+        add_direct<T, Cell>(input, z, x[j], as<T>(layer_.weight_ih), p, layer_.hidden,
+                            layer_.input);
+        add_direct<T, Cell>(state, z, scratch.h_before[j], as<T>(layer_.weight_hh), p,
+                            layer_.hidden, layer_.projected);
+        finish_row(scratch, j, p, z);
+      }
+  }
+
   // The cell on the columns of one row, and what is kept of it.
   GATEWISE_INLINE void finish_row(Scratch& scratch, int64_t j, int64_t p, Vec<T> (&z)[vectors]) {
     constexpr int units = Cell::units;
@@ -336,6 +358,8 @@ class Forward {
 
   // Rows of a block: enough to reuse a weight panel, few enough to stay in the cache.
   static constexpr int64_t block_rows = 192;
+  // Rows in all steps that do not pay for packing the weights.
+  static constexpr int64_t direct_rows = 4;
   static constexpr int64_t cached_bytes = 640 << 10;
   // Saved gates that the caches cannot hold until backward go past them.
   static constexpr int64_t streamed_bytes = 4 << 20;
@@ -345,7 +369,7 @@ class Forward {
   const Schedule schedule_;
   const Panels<T, Cell> panels_;
   T* const saved_cells_;  // null for inference
-  const bool streams_;
+  const bool streams_, direct_;
   const Chunks projection_;
   const Buffer<T> weight_ih_, weight_hh_, bias_, weight_hr_, unprojected_, zeros_;
   const int threads_;
