@@ -40,7 +40,7 @@ class Operands(NamedTuple):
     reset: Tensor | None = None
 
     @property
-    def hidden(self) -> int:
+    def hidden(self) -> int | torch.SymInt:
         """H, which only the weights tell of every cell."""
         return self.weights[1].shape[0] // CELLS[self.cell].gates
 

@@ -73,7 +73,7 @@ class _Sizes(NamedTuple):
 def _sizes(operands: Operands) -> _Sizes:
     T, B, I = operands.x.shape  # noqa: E741
     D, _, P = operands.states[0].shape
-    H = operands.hidden
+    H = int(operands.hidden)  # the layout of what is saved depends on it, so a graph holds it fixed
     saved_row = _kernels.saved_row(DTYPES[operands.x.dtype], CELLS[operands.cell], H)
     return _Sizes(T, B, I, D, H, P, saved_row)
 

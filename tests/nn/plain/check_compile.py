@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+import gatewise as gw
 import gatewise.nn
-from gatewise.nn import LSTM, LSTMCell, Stack
+from gatewise.nn import GRU, LSTM, LSTMCell, Stack
 from support.backends import NATIVE
 from support.compare import assert_close
 from support.twins import results, twins
@@ -195,3 +196,24 @@ def test_replace_then_compile():
     want = model(x)[0]
     got = _full_graph(gatewise.nn.replace(model))(x)[0]
     assert_close({"y": got}, {"y": want}, tolerance=1e-6)
+
+
+@pytest.mark.skipif(not NATIVE, reason="needs the native kernel")
+def test_a_block_chooses_the_kernel_that_runs():
+    torch.manual_seed(0)
+    layer = GRU(7, 33)
+    x = torch.randn(9, 5, 7)
+    native, reference = (_output(layer, x, name) for name in ("native", "reference"))
+    assert not torch.equal(native, reference)
+    assert torch.equal(native, layer(x)[0])
+    compiled = torch.compile(layer, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(x)[0], native)
+    with gw.use_backend("reference"):
+        assert torch.equal(layer(x)[0], reference)
+        assert torch.equal(compiled(x)[0], reference)
+    assert torch.equal(compiled(x)[0], native)
+
+
+def _output(layer: GRU, x: torch.Tensor, backend: str) -> torch.Tensor:
+    with gw.use_backend(backend):
+        return layer(x)[0]

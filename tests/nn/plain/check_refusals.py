@@ -164,3 +164,23 @@ def test_packed_input_has_no_lengths_and_resets(option):
     value = torch.tensor(LENGTHS) if option == "lengths" else torch.zeros(T, B, dtype=torch.bool)
     with pytest.raises(ValueError, match="PackedSequence"):
         layer(packed, **{option: value})
+
+
+@pytest.mark.parametrize("make", [gatewise.nn.RNN, gatewise.nn.RNNCell])
+def test_an_unknown_nonlinearity_is_refused(make):
+    with pytest.raises(ValueError, match=r"\(nonlinearity\): expected 'tanh' or 'relu', got 'elu'"):
+        make(3, 4, nonlinearity="elu")
+
+
+def test_a_gru_refuses_what_is_no_tensor():
+    layer = gatewise.nn.GRU(3, 4)
+    with pytest.raises(TypeError, match=r"GRU\(input\): expected a tensor"):
+        layer([1.0])
+    with pytest.raises(TypeError, match=r"GRU\(hx\): expected a tensor h_0, got tuple"):
+        layer(torch.zeros(2, 1, 3), (torch.zeros(1, 1, 4),) * 2)
+
+
+def test_an_unknown_backend_is_refused():
+    expected = r"use_backend\(backend\): expected 'auto' or 'native' or 'reference', got 'gpu'"
+    with pytest.raises(ValueError, match=expected), gatewise.use_backend("gpu"):
+        raise AssertionError
