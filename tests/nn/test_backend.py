@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -14,6 +10,7 @@ from gatewise.errors import GatewiseError
 from gatewise.nn import GRU, LSTM
 from support.backends import NATIVE
 from support.compare import assert_equal
+from support.process import run_python
 
 
 def test_explain_names_the_kernel_and_the_reason():
@@ -76,22 +73,12 @@ def test_a_block_ends_with_an_error_too():
 @pytest.mark.parametrize(("name", "kernel"), [("reference", "reference"), ("auto", "native")])
 def test_the_environment_decides_last(name, kernel):
     code = "import gatewise as gw; print(gw.nn.LSTM(3, 4).explain())"
-    done = _run(code, GATEWISE_BACKEND=name)
+    done = run_python(code, GATEWISE_BACKEND=name)
     assert done.stdout.startswith(kernel), done.stderr
     assert ("GATEWISE_BACKEND" in done.stdout) == (name == "reference")
 
 
 def test_an_unknown_backend_in_the_environment_is_an_error_that_names_it():
-    done = _run("import gatewise.nn", GATEWISE_BACKEND="gpu")
+    done = run_python("import gatewise.nn", GATEWISE_BACKEND="gpu")
     assert done.returncode == 1
     assert "GATEWISE_BACKEND: expected 'auto' or 'native'" in done.stderr
-
-
-def _run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-c", code],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from gatewise import _native
+from support.process import run_python
 
 SUM = """
 import torch, gatewise.ops
@@ -28,25 +25,14 @@ def right():
 """
 
 
-def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-c", code],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("isa", [i for i in ("avx512", "avx2", "scalar") if _native.kernels(i)])
 def test_the_instruction_set_asked_for_is_used(isa):
-    done = run(SUM + "print(native.isa_name(), right())", GATEWISE_ISA=isa)
+    done = run_python(SUM + "print(native.isa_name(), right())", GATEWISE_ISA=isa)
     assert done.stdout.split() == [isa, "True"], done.stderr
 
 
 def test_an_unknown_instruction_set_is_an_error_that_names_it():
-    done = run("import gatewise.ops", GATEWISE_ISA="nonsense")
+    done = run_python("import gatewise.ops", GATEWISE_ISA="nonsense")
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert "InvalidValueError: GATEWISE_ISA: expected an instruction set" in last
@@ -64,5 +50,5 @@ assert os.waitpid(child, 0)[1] == 0
 assert right()
 print("both")
 """
-    done = run(SUM + code)
+    done = run_python(SUM + code)
     assert done.stdout == "both\n", done.stderr

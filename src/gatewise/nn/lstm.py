@@ -21,6 +21,7 @@ class Trace(NamedTuple):
 
     Each field is (L·D)×T×B×H, layer by layer and within a layer direction by direction (``h``
     has P for H under ``proj_size``); (L·D)×T×H for an unbatched input. Differentiable.
+    ``h`` of a single layer is a view of its output: clone it before changing that in place.
     """
 
     i: Tensor

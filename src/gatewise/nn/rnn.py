@@ -19,6 +19,7 @@ class RNNTrace(NamedTuple):
 
     (L·D)×T×B×H, layer by layer and within a layer direction by direction; (L·D)×T×H for an
     unbatched input. Differentiable.
+    ``h`` of a single layer is a view of its output: clone it before changing that in place.
     """
 
     h: Tensor
