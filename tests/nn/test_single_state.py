@@ -74,9 +74,10 @@ def test_the_constructors_have_torchs_arguments_in_torchs_order():
     shared = [name for name in inspect.signature(nn.RNNBase.__init__).parameters if name != "mode"]
     shared.remove("proj_size")
     gru = list(inspect.signature(gatewise.nn.GRU.__init__).parameters)
-    assert gru == [*shared, "backend"]
+    own = ["residual", "learn_initial_state", "backend"]
+    assert gru == [*shared, "init", "chrono_steps", *own]
     rnn = list(inspect.signature(gatewise.nn.RNN.__init__).parameters)
-    assert rnn == [*shared[:4], "nonlinearity", *shared[4:], "backend"]
+    assert rnn == [*shared[:4], "nonlinearity", *shared[4:], "init", *own]
     given = (3, 4, 2, "relu", False, True, 0.5, True)
     relu = gatewise.nn.RNN(*given, device="cpu", dtype=torch.float64)
     assert repr(relu) == repr(nn.RNN(*given, device="cpu", dtype=torch.float64))

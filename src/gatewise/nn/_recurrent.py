@@ -7,9 +7,8 @@ The mathematics is in `gatewise.ops.reference`; which kernel runs it is decided 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,9 @@ from torch.nn.utils.rnn import PackedSequence
 from gatewise.conventions import parameter_suffix
 from gatewise.errors import InvalidStateError
 from gatewise.nn import _validate
+from gatewise.nn._initial_values import Init, set_initial_values
 from gatewise.nn._layout import Arranged, States, arrange, restore, restore_trace
+from gatewise.nn._options import ModuleWithOptions
 from gatewise.ops import dispatch
 from gatewise.ops.backends import Backend
 from gatewise.ops.reference import CELLS
@@ -33,16 +34,38 @@ def own_weights(module: nn.Module, names: Sequence[str]) -> list[Any]:
     return [own[name] if name in own else getattr(module, name) for name in names]
 
 
-class RecurrentLayer(nn.Module):
+def zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """Zero x (T×B×F, or T×F unbatched) beyond the lengths, whatever stands there."""
+    valid = torch.arange(x.shape[0], device=x.device).unsqueeze(1) < lengths
+    return torch.where(valid.unsqueeze(-1) if x.dim() == 3 else valid, x, torch.zeros_like(x))
+
+
+class RecurrentLayer(ModuleWithOptions):
     """Base of the layers: torch's parameters under torch's names, in torch's order.
 
     Subclasses set ``kind`` (the name in messages), ``mode`` (torch's name of the cell) and
     ``cell`` (ours), and define ``forward``.
+
+    An option that torch lacks is a keyword of a subclass's constructor, which hands it on in
+    ``options``, and what `ModuleWithOptions` says; `_validate` refuses what it may not be.
     """
 
     kind: str
     mode: str
     cell: str
+
+    travelling = ("residual",)
+    staying = ("init", "learn_initial_state", "backend")
+
+    inits: ClassVar[tuple[str, ...]] = ("torch", "orthogonal", "chrono")
+    """What ``init`` may be."""
+
+    init: Init = "torch"
+    chrono_steps: int | None = None
+    forget_bias: float | None = None
+    residual: bool = False
+    learn_initial_state: bool = False
+    backend: Backend = "auto"
 
     def __init__(
         self,
@@ -57,7 +80,7 @@ class RecurrentLayer(nn.Module):
         device: torch.device | str | None,
         dtype: torch.dtype | None,
         *,
-        backend: Backend,
+        options: Mapping[str, Any],
     ) -> None:
         super().__init__()
         _validate.check_constructor(
@@ -71,14 +94,9 @@ class RecurrentLayer(nn.Module):
             bias=bias,
             batch_first=batch_first,
             dropout=dropout,
-            backend=backend,
+            options=options,
+            inits=self.inits,
         )
-        if dropout > 0 and num_layers == 1:
-            warnings.warn(
-                f"{self.kind}(dropout): expected 0 with num_layers=1, got {dropout}. It acts "
-                "between layers and has no effect here.",
-                stacklevel=3,
-            )
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -87,7 +105,9 @@ class RecurrentLayer(nn.Module):
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
         self.proj_size = proj_size
-        self.backend: Backend = backend
+        for name, value in options.items():
+            setattr(self, name, value)
+        _validate.warn_of_idle_options(self)
         self._all_weights: list[list[str]] = []
         for layer in range(num_layers):
             for direction in range(self.num_directions):
@@ -97,13 +117,40 @@ class RecurrentLayer(nn.Module):
                     weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
                     self.register_parameter(f"{name}_{suffix}", weight)
                 self._all_weights.append([f"{name}_{suffix}" for name in shapes])
+        if self.learn_initial_state:
+            # After all of torch's parameters, so that those keep their order.
+            for names, width in zip(self._initial_names, self.state_widths.values(), strict=True):
+                for name in names:
+                    initial = nn.Parameter(torch.empty(width, device=device, dtype=dtype))
+                    self.register_parameter(name, initial)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw every parameter from U(−1/√H, 1/√H), in torch's order."""
+        """Draw every weight from U(−1/√H, 1/√H), in torch's order; then do what ``init`` asks for.
+
+        Learned initial states become zero.
+        """
         bound = 1.0 / math.sqrt(self.hidden_size)
-        for weight in self.parameters():
-            nn.init.uniform_(weight, -bound, bound)
+        learned = {name for names in self._initial_names for name in names}
+        for name, weight in self.named_parameters():
+            if name in learned:
+                nn.init.zeros_(weight)
+            else:
+                nn.init.uniform_(weight, -bound, bound)
+        if self.init == "torch" and self.forget_bias is None:
+            return
+        for position, names in enumerate(self._all_weights):
+            suffix = parameter_suffix(*divmod(position, self.num_directions))
+            weights = {name: getattr(self, name) for name in names}
+            set_initial_values(
+                {name.removesuffix(f"_{suffix}"): weight for name, weight in weights.items()},
+                CELLS[self.cell],
+                self.init,
+                chrono_steps=self.chrono_steps,
+                forget_bias=self.forget_bias,
+            )
+            for name in weights.keys() - self._parameters.keys():
+                setattr(self, name, weights[name])  # reparametrised: written by assignment only
 
     @property
     def num_directions(self) -> int:
@@ -121,7 +168,11 @@ class RecurrentLayer(nn.Module):
         return {"h_0": self.state_size}
 
     def initial_state(self, batch: int) -> Any:
-        """Return zero states for ``batch`` sequences, in the weights' dtype, on their device."""
+        """Return the states that ``batch`` sequences begin with, as ``hx`` has them.
+
+        In the weights' dtype, on their device: zeros, or with ``learn_initial_state`` the learned
+        ones, to which gradients flow.
+        """
         raise NotImplementedError
 
     def explain(self) -> str:
@@ -192,10 +243,32 @@ class RecurrentLayer(nn.Module):
             "batch_first": (self.batch_first, False),
             "dropout": (self.dropout, 0.0),
             "bidirectional": (self.bidirectional, False),
-            "backend": (self.backend, "auto"),
+            **self.options,
         }
         shown = [f"{name}={value}" for name, (value, usual) in options.items() if value != usual]
         return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
+
+    @property
+    def _initial_names(self) -> list[list[str]]:
+        """The names of learned h's, then of learned c's, over layers and directions."""
+        suffixes = [
+            parameter_suffix(layer, direction)
+            for layer in range(self.num_layers)
+            for direction in range(self.num_directions)
+        ]
+        states = [name.removesuffix("_0") for name in self.state_widths]
+        return [[f"initial_{state}_{suffix}" for suffix in suffixes] for state in states]
+
+    def _initial_states(self, batch: int) -> States:
+        """Return the initial states for ``batch`` sequences, each (L·D)×B×…."""
+        if self.learn_initial_state:
+            # Repeated, not expanded: callers may write to a state, as they may to zeros.
+            return tuple(
+                torch.stack(own_weights(self, names)).unsqueeze(1).repeat(1, batch, 1)
+                for names in self._initial_names
+            )
+        weight, rows = self.layer_weights()[0][0], self.num_layers * self.num_directions
+        return tuple(weight.new_zeros(rows, batch, width) for width in self.state_widths.values())
 
     def _weight_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of one direction of a layer, in torch's order."""
@@ -226,6 +299,7 @@ class RecurrentLayer(nn.Module):
             The output and the final states as the caller's layout has them, and the parts of the
             trace, none unless it is asked for.
         """
+        self._refuse_reset_to_learned_states(reset)
         weights = self.layer_weights()
         call = arrange(self, weights[0][0], given, hx, lengths, reset)
         x = call.x
@@ -246,7 +320,7 @@ class RecurrentLayer(nn.Module):
                 backend=self.backend,
             )
             results.append(result)
-            x = result.y
+            x = self._add_input(result.y, x, call.lengths)
         final = tuple(_join(parts) for parts in zip(*(r.states for r in results), strict=True))
         y, final = restore(self, call, x, final)
         if not trace:
@@ -254,14 +328,31 @@ class RecurrentLayer(nn.Module):
         traces = [(result.trace or {}).values() for result in results]
         return y, final, restore_trace(call, tuple(map(_join, zip(*traces, strict=True))))
 
+    def _refuse_reset_to_learned_states(self, reset: Tensor | None) -> None:
+        if reset is not None and self.learn_initial_state:
+            raise InvalidStateError(
+                f"{self.kind}(reset)",
+                "None in a layer with learn_initial_state=True",
+                "a mask",
+                "Run the pieces apart: a reset puts zeros after the cut, not the learned state.",
+            )
+
+    def _add_input(self, y: Tensor, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """Return y + x (T×B×F) if the layer is residual and the widths agree, else y."""
+        if not self.residual or y.shape[-1] != x.shape[-1]:
+            return y
+        return y + (x if lengths is None else zero_padding(x, lengths))
+
     def _layer_states(self, call: Arranged) -> list[States]:
         """Return the initial states of each layer."""
-        x, D = call.x, self.num_directions
-        if call.hx is not None:
+        x, hx, D = call.x, call.hx, self.num_directions
+        if hx is None and self.learn_initial_state:
+            hx = self._initial_states(x.shape[1])
+        if hx is not None:
             if self.num_layers == 1:
-                return [call.hx]
+                return [hx]
             return [
-                tuple(state[start : start + D] for state in call.hx)
+                tuple(state[start : start + D] for state in hx)
                 for start in range(0, D * self.num_layers, D)
             ]
         # Nothing writes to an initial state: the layers share it, and h with c if the widths agree.

@@ -53,7 +53,8 @@ class SingleStateLayer(RecurrentLayer):
 
         Args:
             input: T×B×I, B×T×I with ``batch_first``, T×I unbatched, or a PackedSequence.
-            hx: Initial ``h_0``, (L·D)×B×H, without B when unbatched; zeros by default.
+            hx: Initial ``h_0``, (L·D)×B×H, without B when unbatched; by default zeros,
+                or the learned state.
             lengths: Valid steps of each sequence, B integers from 1 to T in any order. The output
                 is zero beyond, the final state is that of the last valid step, and the direction
                 against time starts there.
@@ -78,9 +79,13 @@ class SingleStateLayer(RecurrentLayer):
         return (y, h_n, self.Trace(*parts)) if trace else (y, h_n)
 
     def initial_state(self, batch: int) -> Tensor:
-        """Return the zero state for ``batch`` sequences, in the weights' dtype, on their device."""
-        weight = self.layer_weights()[0][0]
-        return weight.new_zeros(self.num_layers * self.num_directions, batch, self.hidden_size)
+        """Return ``h_0`` for ``batch`` sequences, (L·D)×B×H.
+
+        Zeros in the weights' dtype, on their device; with ``learn_initial_state`` the learned
+        state, to which gradients flow.
+        """
+        (h_0,) = self._initial_states(batch)
+        return h_0
 
     def check_forward_args(
         self,

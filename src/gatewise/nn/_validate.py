@@ -6,8 +6,10 @@ catches torch's works unchanged.
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -33,6 +35,8 @@ class LayerShape(Protocol):
     bidirectional: bool
     proj_size: int
     batch_first: bool
+    dropout: float
+    residual: bool
 
     @property
     def state_widths(self) -> Mapping[str, int]: ...
@@ -45,11 +49,12 @@ def check_constructor(
     bias: bool,
     batch_first: bool,
     dropout: float,
-    backend: str,
+    options: Mapping[str, Any],
+    inits: Sequence[str],
 ) -> None:
-    """Refuse what torch's constructors refuse, and an unknown backend.
+    """Refuse what torch's constructors refuse, and options of ours that are wrong or contradict.
 
-    A fault of type comes alone and first, as in torch; several faulty values come together.
+    A fault of type in torch's arguments comes alone and first, as in torch; all others together.
 
     Args:
         where: The layer's name.
@@ -57,7 +62,8 @@ def check_constructor(
         bias: Must be a bool.
         batch_first: Must be a bool.
         dropout: Must be a probability.
-        backend: Must be one of `BACKENDS`.
+        options: The options that torch lacks, by name.
+        inits: The schemes of initial values that the layer has.
     """
     for name, value in (("bias", bias), ("batch_first", batch_first)):
         if not isinstance(value, bool):
@@ -83,11 +89,29 @@ def check_constructor(
                 str(sizes["proj_size"]),
             )
         )
-    if backend not in BACKENDS:
-        faults.append(InvalidValueError(f"{where}(backend)", _one_of(BACKENDS), repr(backend)))
+    faults += _option_faults(where, options, bias=bias, inits=inits)
     if len(faults) == 1:
         raise faults[0]
     InvalidSettingsError.raise_any(where, faults)
+
+
+def warn_of_idle_options(layer: LayerShape) -> None:
+    """Warn of options that can do nothing in a layer of these sizes."""
+    if layer.num_layers > 1:
+        return
+    idle = {}
+    if layer.dropout > 0:
+        idle["dropout"] = f"0 with num_layers=1, got {layer.dropout}. It acts between layers"
+    width = (2 if layer.bidirectional else 1) * (layer.proj_size or layer.hidden_size)
+    if layer.residual and layer.input_size != width:
+        idle["residual"] = (
+            f"False where input and output differ in width, got True with {layer.input_size} and "
+            f"{width}. It adds the one to the other"
+        )
+    for name, fault in idle.items():
+        warnings.warn(
+            f"{layer.kind}({name}): expected {fault} and has no effect here.", stacklevel=4
+        )
 
 
 def check_input(layer: LayerShape, x: Tensor, weight: Tensor) -> torch.dtype | None:
@@ -191,6 +215,70 @@ def check_reset(kind: str, reset: Tensor, expected: tuple[int, ...], device: tor
         )
     if reset.device != device:
         raise InvalidStateError(where, f"the input's device {device}", str(reset.device))
+
+
+def _option_faults(
+    where: str, options: Mapping[str, Any], *, bias: bool, inits: Sequence[str]
+) -> list[GatewiseError]:
+    """Return what is wrong with the options that torch lacks."""
+    faults: list[GatewiseError] = [
+        InvalidTypeError(f"{where}({name})", "a bool", _type_and_value(options[name]))
+        for name in ("residual", "learn_initial_state")
+        if not isinstance(options[name], bool)
+    ]
+    init, backend = options["init"], options["backend"]
+    if init not in inits:
+        faults.append(InvalidValueError(f"{where}(init)", _one_of(inits), repr(init)))
+    elif init == "chrono" and not bias:
+        faults.append(
+            InvalidValueError(
+                f"{where}(init)", "bias=True with 'chrono', which sets biases", "bias=False"
+            )
+        )
+    if "chrono_steps" in options:
+        faults += _chrono_faults(f"{where}(chrono_steps)", options["chrono_steps"], init)
+    if "forget_bias" in options:
+        faults += _forget_faults(f"{where}(forget_bias)", options["forget_bias"], init, bias=bias)
+    if backend not in BACKENDS:
+        faults.append(InvalidValueError(f"{where}(backend)", _one_of(BACKENDS), repr(backend)))
+    return faults
+
+
+def _chrono_faults(where: str, steps: object, init: object) -> list[GatewiseError]:
+    least = "the longest dependency in steps, at least 2"
+    if steps is None:
+        return [InvalidValueError(where, least, "None")] if init == "chrono" else []
+    faults: list[GatewiseError] = []
+    if init != "chrono":
+        faults.append(
+            InvalidValueError(
+                where,
+                f"None with init={init!r}",
+                repr(steps),
+                "Give init='chrono' as well, or neither.",
+            )
+        )
+    if not isinstance(steps, int) or isinstance(steps, bool):
+        faults.append(InvalidTypeError(where, "an int", _type_and_value(steps)))
+    elif steps < 2:
+        faults.append(InvalidValueError(where, least, str(steps)))
+    return faults
+
+
+def _forget_faults(where: str, value: object, init: object, *, bias: bool) -> list[GatewiseError]:
+    if value is None:
+        return []
+    faults: list[GatewiseError] = []
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        faults.append(InvalidTypeError(where, "a number", _type_and_value(value)))
+    elif not math.isfinite(value):
+        faults.append(InvalidValueError(where, "a finite number", str(value)))
+    if init == "chrono":
+        remedy = "Chrono sets the biases of the forget gate: choose one of the two."
+        faults.append(InvalidValueError(where, "None with init='chrono'", repr(value), remedy))
+    if not bias:
+        faults.append(InvalidValueError(where, "None with bias=False", repr(value)))
+    return faults
 
 
 def _autocast_dtype(x: Tensor, weight: Tensor) -> torch.dtype | None:

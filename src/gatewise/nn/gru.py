@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gatewise.nn._initial_values import Init
 from gatewise.nn._single_state import SingleStateLayer
 from gatewise.ops.backends import Backend
 
@@ -29,6 +30,9 @@ class GRU(SingleStateLayer):
     """A drop-in for `torch.nn.GRU` with lengths, resets and traces at kernel speed.
 
     Parameters, their names, initial values and the ``state_dict`` are torch's, in both directions.
+    Options that torch lacks are keyword arguments; those that change what the weights mean, here
+    ``residual``, are an entry of the state dict where they are not at their defaults, and loading
+    it into a layer with other options raises.
     The equations are those of `gatewise.ops.reference.gru`.
 
     Args:
@@ -41,6 +45,20 @@ class GRU(SingleStateLayer):
         bidirectional: Whether each layer also runs against time; D is then 2.
         device: Device of the parameters.
         dtype: Dtype of the parameters.
+        init: ``torch`` draws the weights as torch does. ``orthogonal`` makes the recurrent matrix
+            of each gate (H×H) orthogonal, draws each gate's input weights from Glorot's uniform
+            distribution, and sets the biases to 0. ``chrono`` spreads the units' time scales up to
+            ``chrono_steps``: b_z = log u, u ~ U(1, T_max − 1), in ``bias_ih``, with the same rows
+            of ``bias_hh`` 0 (Tallec & Ollivier 2018, whose z is 1 − z here). Other weights are
+            drawn as torch does.
+        chrono_steps: The longest dependency in steps, T_max ≥ 2; given with ``chrono``, and only
+            then.
+        residual: Whether the output of each layer is its h plus its input (after dropout), where
+            their widths agree: in every layer but the first, and there if I = D·H. Not part of
+            ``h_n`` nor of a trace; zero beyond the lengths all the same.
+        learn_initial_state: Whether there are parameters for the state before the first step,
+            ``initial_h_l0`` (H) and so on, used for every sequence of a call without ``hx``. Zero
+            at first. Not together with ``reset``.
         backend: ``native`` or ``reference`` to insist on one; ``auto`` takes the native kernel
             wherever there is one. See `explain`.
 
@@ -58,6 +76,7 @@ class GRU(SingleStateLayer):
     mode = "GRU"
     cell = "gru"
     Trace = GRUTrace
+    staying = ("init", "chrono_steps", "learn_initial_state", "backend")
 
     def __init__(
         self,
@@ -71,6 +90,10 @@ class GRU(SingleStateLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
+        init: Init = "torch",
+        chrono_steps: int | None = None,
+        residual: bool = False,
+        learn_initial_state: bool = False,
         backend: Backend = "auto",
     ) -> None:
         super().__init__(
@@ -84,5 +107,11 @@ class GRU(SingleStateLayer):
             0,
             device,
             dtype,
-            backend=backend,
+            options={
+                "init": init,
+                "chrono_steps": chrono_steps,
+                "residual": residual,
+                "learn_initial_state": learn_initial_state,
+                "backend": backend,
+            },
         )

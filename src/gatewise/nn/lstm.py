@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.errors import InvalidTypeError
+from gatewise.nn._initial_values import Init
 from gatewise.nn._recurrent import RecurrentLayer
 from gatewise.ops.backends import Backend
 
@@ -36,6 +37,9 @@ class LSTM(RecurrentLayer):
     """A drop-in for `torch.nn.LSTM` with lengths, resets and traces at kernel speed.
 
     Parameters, their names, initial values and the ``state_dict`` are torch's, in both directions.
+    Options that torch lacks are keyword arguments; those that change what the weights mean, here
+    ``residual``, are an entry of the state dict where they are not at their defaults, and loading
+    it into a layer with other options raises.
     The equations are those of `gatewise.ops.reference.lstm`.
 
     Args:
@@ -49,6 +53,23 @@ class LSTM(RecurrentLayer):
         proj_size: Size P < H to which h is projected; 0 for none.
         device: Device of the parameters.
         dtype: Dtype of the parameters.
+        init: ``torch`` draws the weights as torch does. ``orthogonal`` makes the recurrent matrix
+            of each gate (H×P) orthogonal, draws each gate's input weights from Glorot's uniform
+            distribution, and sets the biases to 0, those of the forget gate to 1 (Jozefowicz et
+            al. 2015). ``chrono`` spreads the cells' time scales up to ``chrono_steps``:
+            b_f = log u, u ~ U(1, T_max − 1), and b_i = −b_f (Tallec & Ollivier 2018). Other
+            weights are drawn as torch does.
+        chrono_steps: The longest dependency in steps, T_max ≥ 2; given with ``chrono``, and only
+            then.
+        forget_bias: Initial bias of the forget gates instead of the one of ``init``: it goes to the
+            forget rows of ``bias_ih``, and the forget rows of ``bias_hh`` are then 0. Not with
+            ``chrono``.
+        residual: Whether the output of each layer is its h plus its input (after dropout), where
+            their widths agree: in every layer but the first, and there if I = D·P. Not part of
+            ``h_n`` nor of a trace; zero beyond the lengths all the same.
+        learn_initial_state: Whether there are parameters for the state before the first step,
+            ``initial_h_l0`` (P), ``initial_c_l0`` (H) and so on, used for every sequence of a call
+            without ``hx``. Zero at first. Not together with ``reset``.
         backend: ``native`` or ``reference`` to insist on one; ``auto`` takes the native kernel
             wherever there is one. See `explain`.
 
@@ -67,6 +88,7 @@ class LSTM(RecurrentLayer):
     kind = "LSTM"
     mode = "LSTM"
     cell = "lstm"
+    staying = ("init", "chrono_steps", "forget_bias", "learn_initial_state", "backend")
 
     def __init__(
         self,
@@ -81,6 +103,11 @@ class LSTM(RecurrentLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
+        init: Init = "torch",
+        chrono_steps: int | None = None,
+        forget_bias: float | None = None,
+        residual: bool = False,
+        learn_initial_state: bool = False,
         backend: Backend = "auto",
     ) -> None:
         super().__init__(
@@ -94,7 +121,14 @@ class LSTM(RecurrentLayer):
             proj_size,
             device,
             dtype,
-            backend=backend,
+            options={
+                "init": init,
+                "chrono_steps": chrono_steps,
+                "forget_bias": forget_bias,
+                "residual": residual,
+                "learn_initial_state": learn_initial_state,
+                "backend": backend,
+            },
         )
 
     @overload
@@ -133,8 +167,8 @@ class LSTM(RecurrentLayer):
 
         Args:
             input: T×B×I, B×T×I with ``batch_first``, T×I unbatched, or a PackedSequence.
-            hx: Initial ``(h_0, c_0)``, (L·D)×B×P and (L·D)×B×H, without B when unbatched; zeros
-                by default.
+            hx: Initial ``(h_0, c_0)``, (L·D)×B×P and (L·D)×B×H, without B when unbatched; by
+                default zeros, or the learned states.
             lengths: Valid steps of each sequence, B integers from 1 to T in any order. The output
                 is zero beyond, the final state is that of the last valid step, and the direction
                 against time starts there.
@@ -162,13 +196,13 @@ class LSTM(RecurrentLayer):
         return {"h_0": self.state_size, "c_0": self.hidden_size}
 
     def initial_state(self, batch: int) -> LSTMStates:
-        """Return zero states for ``batch`` sequences, in the weights' dtype, on their device."""
-        weight = self.layer_weights()[0][0]
-        rows = self.num_layers * self.num_directions
-        return (
-            weight.new_zeros(rows, batch, self.state_size),
-            weight.new_zeros(rows, batch, self.hidden_size),
-        )
+        """Return ``(h_0, c_0)`` for ``batch`` sequences, (L·D)×B×P and (L·D)×B×H.
+
+        Zeros in the weights' dtype, on their device; with ``learn_initial_state`` the learned
+        states, to which gradients flow.
+        """
+        h_0, c_0 = self._initial_states(batch)
+        return h_0, c_0
 
     def get_expected_cell_size(
         self,

@@ -23,9 +23,9 @@ def replace(module: nn.Module) -> nn.Module:
 
     The new layers hold the same Parameter objects, so that optimizers and tied weights stay valid,
     and the same hooks, buffers, attributes and train or eval mode. A layer that is used in several
-    places stays one. Subclasses of torch's layers (parametrised ones are among them) and layers
-    whose ``forward`` was replaced may compute something else: they are left alone, and a warning
-    lists them.
+    places stays one. Subclasses of torch's layers (parametrised ones are among them), layers whose
+    ``forward`` was replaced, and layers with an attribute that is the name of an option of ours may
+    compute something else: they are left alone, and a warning lists them.
 
     Args:
         module: Any module.
@@ -63,21 +63,33 @@ def _obstacle(module: nn.Module) -> str | None:
     """Say why a recurrent layer of torch's is not swapped; None for what is, and for all else."""
     if not isinstance(module, tuple(_OURS)) or _is_plain(module):
         return None
-    if type(module) in _OURS:
+    if type(module) not in _OURS:
+        return f"{type(module).__name__}, a subclass"
+    if "forward" in vars(module):
         return "its forward was replaced"
-    return f"{type(module).__name__}, a subclass"
+    return f"its {' and '.join(_options_of_ours(module))} would be an option of ours"
 
 
 def _is_plain(module: nn.Module | None) -> TypeGuard[nn.RNNBase]:
-    return type(module) in _OURS and "forward" not in vars(module)
+    if not isinstance(module, nn.RNNBase) or type(module) not in _OURS:
+        return False
+    return "forward" not in vars(module) and not _options_of_ours(module)
+
+
+def _options_of_ours(layer: nn.RNNBase) -> list[str]:
+    """Return the attributes that someone gave a layer of torch's and ours takes for options."""
+    ours = _OURS[type(layer)]
+    return [name for name in ours.travelling + ours.staying if hasattr(layer, name)]
 
 
 def _twin(layer: nn.RNNBase) -> RecurrentLayer:
-    """Return our layer with everything that torch's holds: parameters, hooks, mode, attributes."""
+    """Return our layer with everything that torch's holds: parameters, hooks, mode, attributes.
+
+    The options that torch lacks are attributes of the class at their defaults.
+    """
     ours = _OURS[type(layer)]
     twin = ours.__new__(ours)
     nn.Module.__init__(twin)
     # The hook dictionaries themselves go over: the handles that remove a hook point at them.
     vars(twin).update({name: value for name, value in vars(layer).items() if name not in _CACHES})
-    twin.backend = "auto"
     return twin

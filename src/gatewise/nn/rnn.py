@@ -29,6 +29,9 @@ class RNN(SingleStateLayer):
     """A drop-in for `torch.nn.RNN` with lengths, resets and traces at kernel speed.
 
     Parameters, their names, initial values and the ``state_dict`` are torch's, in both directions.
+    Options that torch lacks are keyword arguments; those that change what the weights mean, here
+    ``residual``, are an entry of the state dict where they are not at their defaults, and loading
+    it into a layer with other options raises.
     The equations are those of `gatewise.ops.reference.rnn`.
 
     Args:
@@ -42,6 +45,15 @@ class RNN(SingleStateLayer):
         bidirectional: Whether each layer also runs against time; D is then 2.
         device: Device of the parameters.
         dtype: Dtype of the parameters.
+        init: ``torch`` draws the weights as torch does. ``orthogonal`` makes the recurrent matrix
+            orthogonal, draws the input weights from Glorot's uniform distribution, and sets the
+            biases to 0.
+        residual: Whether the output of each layer is its h plus its input (after dropout), where
+            their widths agree: in every layer but the first, and there if I = D·H. Not part of
+            ``h_n`` nor of a trace; zero beyond the lengths all the same.
+        learn_initial_state: Whether there are parameters for the state before the first step,
+            ``initial_h_l0`` (H) and so on, used for every sequence of a call without ``hx``. Zero
+            at first. Not together with ``reset``.
         backend: ``native`` or ``reference`` to insist on one; ``auto`` takes the native kernel
             wherever there is one. See `explain`.
 
@@ -57,6 +69,7 @@ class RNN(SingleStateLayer):
 
     kind = "RNN"
     Trace = RNNTrace
+    inits = ("torch", "orthogonal")  # there is no gate for chrono to set
 
     def __init__(
         self,
@@ -71,6 +84,9 @@ class RNN(SingleStateLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
+        init: Literal["torch", "orthogonal"] = "torch",
+        residual: bool = False,
+        learn_initial_state: bool = False,
         backend: Backend = "auto",
     ) -> None:
         check_nonlinearity("RNN", nonlinearity)
@@ -87,7 +103,12 @@ class RNN(SingleStateLayer):
             0,
             device,
             dtype,
-            backend=backend,
+            options={
+                "init": init,
+                "residual": residual,
+                "learn_initial_state": learn_initial_state,
+                "backend": backend,
+            },
         )
 
     @property

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.errors import InvalidStateError, InvalidTypeError, InvalidValueError
 from gatewise.nn import _validate
-from gatewise.nn._recurrent import RecurrentLayer
+from gatewise.nn._recurrent import RecurrentLayer, zero_padding
 from gatewise.nn.cell import RecurrentCell
 from gatewise.nn.lstm import LSTMStates
 
@@ -106,7 +106,8 @@ class Stack(nn.Module):
 
         Args:
             x: T×B×I, B×T×I with ``batch_first``, or T×I unbatched.
-            state: State before the first step, as an earlier call returned it; zeros by default.
+            state: State before the first step, as an earlier call returned it; by default zeros, or
+                what layers with ``learn_initial_state`` have learned.
             lengths: Valid steps of each sequence, see `LSTM.forward`; the output is zero beyond.
             reset: Where sequences begin anew, in the layout of x without its last axis, see
                 `LSTM.forward`.
@@ -141,12 +142,15 @@ class Stack(nn.Module):
             after.append(states)
             traces += traced
         if lengths is not None and not isinstance(self.layers[-1], RecurrentLayer):
-            x = _zero_padding(x, lengths)
+            x = zero_padding(x, lengths)
         y, state = x.transpose(0, 1) if swap else x, StackState(tuple(after))
         return (y, state, tuple(traces)) if trace else (y, state)
 
     def initial_state(self, batch: int) -> StackState:
-        """Return the zero state for ``batch`` sequences, to begin a stream with."""
+        """Return the state that ``batch`` sequences begin with, to begin a stream with.
+
+        Zeros, but for layers with ``learn_initial_state``.
+        """
         return StackState(tuple(layer.initial_state(batch) for layer in self.recurrent))
 
     def extra_repr(self) -> str:
@@ -196,9 +200,3 @@ def _check_layer(position: int, layer: nn.Module) -> None:
             "batch_first=True",
             "The layout is the stack's: Stack(..., batch_first=True).",
         )
-
-
-def _zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
-    """Zero x (T×B×F, or T×F unbatched) beyond the lengths."""
-    valid = torch.arange(x.shape[0], device=x.device).unsqueeze(1) < lengths
-    return torch.where(valid.unsqueeze(-1) if x.dim() == 3 else valid, x, torch.zeros_like(x))
