@@ -8,15 +8,19 @@ WORKERS ?= 2
 VENV = .venv
 RUN = $(VENV)/bin/python -m
 PIP = PIP_DISABLE_PIP_VERSION_CHECK=1 $(RUN) pip install --quiet --constraint constraints.txt
-NATIVE = CMakeLists.txt native/*.h native/*/*.h native/*/*.cc native/kernels/cells/*.cc
+NATIVE = CMakeLists.txt native/*.h native/*/*.h native/*/*.cc native/kernels/cells/*.*
 SHAPES = --jaxtyping-packages=gatewise,beartype.beartype
+BENCH = $(VENV)/bin/python benchmarks
+export GATEWISE_KERAS_PYTHON ?= $(wildcard $(VENV)/peers/bin/python)
 
 help:
 	@echo 'make demo         train on the series that ships with gatewise; ends with scores and a report'
 	@echo 'make test         all tests: C++ and Python, with shapes checked'
 	@echo 'make check        format, lint, types, imports'
-	@echo 'make bench        the layers against torch and onnxruntime, and the peak of the machine'
-	@echo 'make fuzz         2,000 random layers against torch.nn.LSTM'
+	@echo 'make bench        layers and variants beside their peers, and how they scale: two hours'
+	@echo 'make bench-minute two shapes beside every peer, in a minute'
+	@echo 'make peers        the environment of a peer: Keras on JAX'
+	@echo 'make fuzz         5,000 random layers with random options against torch and the reference'
 	@echo 'make sanitize     the C++ tests under the address, undefined-behaviour and thread sanitizers'
 	@echo 'make test-native  the C++ tests alone, once for each instruction set'
 	@echo 'make format       format the code, and mend what the linter can'
@@ -37,10 +41,20 @@ check: setup
 	$(VENV)/bin/lint-imports
 
 bench: setup
-	$(VENV)/bin/python benchmarks/layers.py
+	$(BENCH)/layers.py
+	$(BENCH)/layers.py --threads 1 --parts table onnxruntime keras
+	$(BENCH)/variants.py
+	$(BENCH)/scaling.py
+
+bench-minute: setup
+	$(BENCH)/layers.py --minute
+
+peers:
+	$(PYTHON) -m venv $(VENV)/peers
+	$(VENV)/peers/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
 
 fuzz: setup
-	GATEWISE_FUZZ=2000 OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) tests/fuzz -q
+	GATEWISE_FUZZ=5000 OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) tests/fuzz -q
 
 test-native: $(VENV)/tools.stamp
 	sh native/tests/run.sh
@@ -73,4 +87,4 @@ $(VENV)/dev.stamp: $(VENV)/tools.stamp
 	$(PIP) --group dev
 	@touch $@
 
-.PHONY: help demo test check bench fuzz test-native sanitize format clean setup
+.PHONY: help demo test check bench bench-minute peers fuzz test-native sanitize format clean setup

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
+from machine import processor
 
 from gatewise import __version__
 from gatewise.tasks import Forecaster
@@ -197,17 +198,6 @@ def machine(seconds: float) -> str:
         f" {processor()}; gatewise {__version__}, torch {torch.__version__}, Python"
         f" {platform.python_version()}."
     )
-
-
-def processor() -> str:
-    """The name of the processor."""
-    about = Path("/proc/cpuinfo")
-    names = [
-        line.partition(":")[2].strip()
-        for line in (about.read_text().splitlines() if about.exists() else [])
-        if line.startswith("model name")
-    ]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

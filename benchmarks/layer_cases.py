@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,21 +49,43 @@ SHAPES = [
 ]
 GRU_TARGETS = [(2.8, 3.0), (2.8, 3.0), (2.8, 3.0), (2.8, 2.8), (2.8, 4.0), (2.5, 2.8), (8.0, 8.0)]
 MEAN_TRAINING = 1.55  # geometric, over SHAPES, LSTM
-ONNXRUNTIME = {"LSTM": 1.05, "GRU": 1.0, "RNN": 1.0}  # forward, every shape
+BF16_TRAINING = 1.3  # times torch's under autocast, every shape
 VARIABLE = 0.65  # time of random lengths / time of full length, training
 MEMORY = 1.1  # of torch's peak
 TRACED = 1.3  # time of a forward with a trace / without
 
 
-def shapes_of(kind: str) -> list[Shape]:
+def shapes_of(kind: str, precision: str = "f32") -> list[Shape]:
     """Return the shapes of a kind of layer with its targets; for the RNN, to be no slower."""
-    if kind == "LSTM":
+    if precision == "bf16":
+        targets = [(1.0, BF16_TRAINING)] * len(SHAPES)
+    elif kind == "LSTM":
         return SHAPES
-    targets = GRU_TARGETS if kind == "GRU" else [(1.0, 1.0)] * len(SHAPES)
+    else:
+        targets = GRU_TARGETS if kind == "GRU" else [(1.0, 1.0)] * len(SHAPES)
     return [
         Shape(s.T, s.B, s.H, s.layers, forward, training, kind=kind)
         for s, (forward, training) in zip(SHAPES, targets, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What the products of a layer are computed in; sums and states are float32 throughout."""
+
+    name: str
+    options: dict[str, Any]  # of our layers
+    autocast: torch.dtype  # that torch's layers run under
+    tolerance: float  # of `assert_same`
+
+
+PRECISIONS = {
+    precision.name: precision
+    for precision in (
+        Precision("f32", {}, torch.float32, 1e-4),
+        Precision("bf16", {"precision": "bf16"}, torch.bfloat16, 5e-2),
+    )
+}
 
 
 class Contest:
@@ -70,45 +93,74 @@ class Contest:
 
     Args:
         shape: Its sizes.
-        options: Further options of the layers' constructors.
+        precision: A name of `PRECISIONS`.
+        options: Further options of both layers' constructors.
     """
 
-    def __init__(self, shape: Shape, **options: Any) -> None:
+    def __init__(self, shape: Shape, precision: str = "f32", **options: Any) -> None:
         torch.manual_seed(0)
         self.shape = shape
+        self.precision = PRECISIONS[precision]
+        sizes = (shape.H, shape.H, shape.layers)
         self.layers = {
-            name: getattr(library, shape.kind)(shape.H, shape.H, shape.layers, **options)
-            for name, library in (("ours", gatewise.nn), ("torch", nn))
+            "ours": getattr(gatewise.nn, shape.kind)(*sizes, **options, **self.precision.options),
+            "torch": getattr(nn, shape.kind)(*sizes, **options),
         }
         self.layers["ours"].load_state_dict(self.layers["torch"].state_dict())
         self.x = torch.randn(shape.T, shape.B, shape.H)
+        self.leaf = self.x.clone().requires_grad_()
         width = shape.H * (2 if options.get("bidirectional") else 1)
         self.grad_y = torch.randn(shape.T, shape.B, width)
 
     def forward(self, name: str, **call: Any) -> Callable[[], Tensor]:
         """Return a call that runs forward only."""
-        layer = self.layers[name]
+        layer, precision = self.layers[name], self._precision(name)
 
         def run() -> Tensor:
-            with torch.no_grad():
+            with torch.no_grad(), precision:
                 return layer(self.x, **call)[0]
 
         return run
 
     def training(self, name: str, **call: Any) -> Callable[[], None]:
         """Return a call that runs forward, and back to the input and every weight and bias."""
-        layer = self.layers[name]
-        x = self.x.clone().requires_grad_()
+        layer, precision, x = self.layers[name], self._precision(name), self.leaf
+        grad_y = self.grad_y
+        if self.precision.name != "f32":  # the output may be of either dtype
+            grad_y = grad_y.to(self.forward(name, **call)().dtype)
 
         def run() -> None:
             layer.zero_grad(set_to_none=True)
             x.grad = None
-            layer(x, **call)[0].backward(self.grad_y)
+            with precision:
+                y = layer(x, **call)[0]
+            y.backward(grad_y)
 
         return run
 
+    def arrays(self, name: str) -> dict[str, Tensor]:
+        """Return the output, ``y``, and the gradients of ``x`` and of every parameter by name."""
+        self.training(name)()
+        found = {key: weight.grad for key, weight in self.layers[name].named_parameters()}
+        return {"y": self.forward(name)(), "x": self.leaf.grad, **found}
+
     def check(self) -> None:
         """Raise unless both compute the same: a wrong result has no speed."""
-        torch.testing.assert_close(
-            self.forward("ours")(), self.forward("torch")(), rtol=1e-4, atol=1e-5
-        )
+        assert_same(self.arrays("ours"), self.arrays("torch"), self.precision.tolerance)
+
+    def _precision(self, name: str) -> AbstractContextManager:
+        """Return what torch's layers run under; ours are told by an option."""
+        dtype = self.precision.autocast
+        if name == "ours" or dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast("cpu", dtype)
+
+
+def assert_same(
+    ours: Mapping[str, Tensor], theirs: Mapping[str, Any], tolerance: float = 1e-4
+) -> None:
+    """Raise unless all of ``theirs`` are ours, but for ``tolerance`` × the largest element."""
+    for name, array in theirs.items():
+        one, other = ours[name].float(), torch.as_tensor(array).float()
+        most = tolerance * other.abs().max().item()
+        torch.testing.assert_close(one, other, rtol=0, atol=most, msg=lambda m, n=name: f"{n}: {m}")

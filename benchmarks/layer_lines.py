@@ -12,6 +12,7 @@ from table import judged, markdown
 from timing import alternate
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
+from torch_loops import drawn_lengths
 
 import gatewise.nn
 
@@ -23,7 +24,7 @@ def lengths(kind: str, rounds: int) -> str:
     rows = []
     for shape in shapes_of(kind)[:3]:
         contest = Contest(shape)
-        drawn = 1 + torch.randperm(shape.B) * shape.T // shape.B  # uniform in 1..T
+        drawn = drawn_lengths(shape.T, shape.B)
         turns = {f"padded {name}": contest.training(name) for name in contest.layers}
         turns["lengths ours"] = contest.training("ours", lengths=drawn)
         turns["packed torch"] = _packed_training(contest, drawn)

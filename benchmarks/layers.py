@@ -1,86 +1,105 @@
-"""The layers beside those of torch.nn and onnxruntime, against their targets.
+"""The layers beside those of torch.nn, onnxruntime and Keras on JAX, against their targets.
 
-    python benchmarks/layers.py               all of it, some minutes on a quiet machine
-    python benchmarks/layers.py --quick       few rounds: for a look while developing
-    python benchmarks/layers.py --kinds GRU   one kind of layer
-    python benchmarks/layers.py --write       also into results/layers.md
+    python benchmarks/layers.py                  all of it, on all cores: a good half hour
+    python benchmarks/layers.py --threads 1 2    on one thread, then on two
+    python benchmarks/layers.py --quick          few rounds: for a look while developing
+    python benchmarks/layers.py --minute         two shapes beside every library, in a minute
+    python benchmarks/layers.py --kinds GRU      one kind of layer
+    python benchmarks/layers.py --write          also into results/layers_*.md
 
 Every number is a median over turns that alternate between the libraries, measured from Python
-through autograd; ratios are times torch's (or onnxruntime's) speed. Training is forward and the
-gradients of the input, both weights and both biases. The share is that of the multiply-adds that
-the machine could do in the same run. Absolute times depend on the machine and have no target.
+through autograd; ratios are times the other library's speed. Training is forward and the gradients
+of the input, both weights and both biases. The share is that of the float32 multiply-adds that the
+machine could do in the same run. Absolute times depend on the machine and have no target.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import math
 import os
-import platform
 import re
-import time
-from importlib.metadata import version
-from pathlib import Path
-from statistics import median
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import layer_lines
-import numpy as np
-import ort_peer
+import peer
 import torch
-from layer_cases import GATES, MEAN_TRAINING, ONNXRUNTIME, Contest, Shape, shapes_of
-from ort_peer import Peer
+from layer_cases import GATES, MEAN_TRAINING, PRECISIONS, SHAPES, Contest, Shape, shapes_of
+from layer_peers import LIBRARIES, against
+from machine import machine, page
 from table import judged, markdown
-from timing import alternate, burn, peak_flops, seconds_awake
+from timing import alternate, burn, peak_flops
 
-from gatewise import __version__
-from gatewise.ops import native
-
-RESULTS = Path(__file__).parent / "results" / "layers.md"
-PARTS = (
-    "table",
-    "onnxruntime",
-    "lengths",
-    "trace",
-    "memory",
-    "steps",
-    "cells",
-    "directions",
-    "sweep",
-)
+BESIDE_TORCH = ("lengths", "trace", "steps", "cells", "directions", "sweep")
+PARTS = ("table", *LIBRARIES, "memory", *BESIDE_TORCH)
+IN_BF16 = ("table", "keras")
+PRESETS = {
+    "full": {"rounds": 25, "shapes": "", "parts": PARTS},
+    "quick": {"rounds": 5, "shapes": "", "parts": PARTS},
+    "minute": {
+        "rounds": 5,
+        "shapes": "^(T100 B32 H128|T200 B128 H64)$",
+        "parts": ("table", *LIBRARIES),
+    },
+}
+NO_KERAS = """\
+Keras on JAX: left out, {python} does not have them. They need an environment of their own:
+    make peers
+or python3 -m venv DIR; DIR/bin/pip install -r benchmarks/peers.txt; and then
+    GATEWISE_KERAS_PYTHON=DIR/bin/python, or --keras-python DIR/bin/python
+"""
 
 
 def main() -> None:
     options = _options()
-    torch.set_num_threads(options.threads)
-    pieces = [_machine(options.threads)]
-
-    def show(text: str) -> None:
-        print(text + "\n", flush=True)
-        pieces.append(text)
-
-    print(pieces[0] + "\n", flush=True)
-    for kind in options.kinds:
-        shapes = [s for s in shapes_of(kind) if re.search(options.shapes, str(s))]
-        if "table" in options.parts:
-            show(against_torch(kind, shapes, options.rounds))
-        if "onnxruntime" in options.parts:
-            with ort_peer.start_peer(options.threads) as peer:
-                show(against_onnxruntime(kind, shapes, options.rounds, peer))
-        if "memory" in options.parts and kind == "LSTM":
-            show(layer_lines.memory())
-        for part in ("lengths", "trace", "steps", "cells", "directions", "sweep"):
-            if part in options.parts:
-                show(getattr(layer_lines, part)(kind, options.rounds))
-    if options.write:
-        RESULTS.write_text("# The layers\n\n" + "\n\n".join(pieces) + "\n")
+    versions = _peers(options)
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        pieces = []
+        for text in _pieces(options, threads, versions):
+            print(text + "\n", flush=True)
+            pieces.append(text)
+        if options.write:
+            stem = "layers" if options.precision == "f32" else f"layers_{options.precision}"
+            page(stem, threads).write_text("# The layers\n\n" + "\n\n".join(pieces) + "\n")
 
 
-def against_torch(kind: str, shapes: list[Shape], rounds: int) -> str:
+def _pieces(
+    options: argparse.Namespace, threads: int, versions: dict[str, dict[str, str]]
+) -> Iterator[str]:
+    """Measure on so many threads; yield the page, table by table."""
+    known = {name: number for each in versions.values() for name, number in each.items()}
+    peak = f"peak {peak_flops() / 1e9:.0f} GF/s in float32"
+    yield f"{machine(threads, known)}, {peak}. Products in {options.precision}."
+    with ExitStack() as stack:
+        peers = {
+            name: stack.enter_context(peer.start_peer(name, threads, options.pythons[name]))
+            for name in versions
+        }
+        for kind in options.kinds:
+            shapes = [
+                shape
+                for shape in shapes_of(kind, options.precision)
+                if re.search(options.shapes, str(shape))
+            ]
+            if "table" in options.parts:
+                yield against_torch(kind, shapes, options.rounds, options.precision)
+            for each in peers.values():
+                yield against(kind, shapes, options.rounds, each, options.precision)
+            if "memory" in options.parts and kind == "LSTM":
+                yield layer_lines.memory()
+            for part in BESIDE_TORCH:
+                if part in options.parts:
+                    yield getattr(layer_lines, part)(kind, options.rounds)
+
+
+def against_torch(kind: str, shapes: list[Shape], rounds: int, precision: str) -> str:
     """Return the table of shapes: forward and training beside torch, and the share of the peak."""
     rows, ratios = [], []
     for shape in shapes:
-        contest = Contest(shape)
+        contest = Contest(shape, precision)
         contest.check()
         turns = {f"forward {name}": contest.forward(name) for name in contest.layers}
         turns |= {f"training {name}": contest.training(name) for name in contest.layers}
@@ -115,7 +134,9 @@ def against_torch(kind: str, shapes: list[Shape], rounds: int) -> str:
         "peak",
     )
     mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-    judgement = judged(mean, MEAN_TRAINING) if kind == "LSTM" else f"{mean:.2f}"
+    judgement = f"{mean:.2f}"
+    if (kind, precision) == ("LSTM", "f32") and len(shapes) == len(SHAPES):
+        judgement = judged(mean, MEAN_TRAINING)
     return (
         f"## {kind}: beside torch.nn.{kind}\n\n{markdown(columns, rows)}\n\n"
         f"Geometric mean of training: {judgement}"
@@ -126,58 +147,58 @@ def _share(value: float, target: float) -> str:
     return judged(value, target, percent=True) if target else f"{100 * value:.0f} %"
 
 
-def against_onnxruntime(kind: str, shapes: list[Shape], rounds: int, peer: Peer) -> str:
-    """Return the table of forward passes beside onnxruntime's, after a silence before each."""
-    rows = []
-    for shape in shapes:
-        contest = Contest(shape)
-        run = contest.forward("ours")
-        weights = [w.detach().numpy() for w in contest.layers["ours"].parameters()]
-        layers = [ort_peer.Layer(*weights[n : n + 4]) for n in range(0, len(weights), 4)]
-        theirs = peer.load(kind, layers, contest.x.numpy())
-        # A wrong result has no speed.
-        np.testing.assert_allclose(run().numpy(), theirs, rtol=0, atol=1e-4)
-        samples: dict[str, list[float]] = {"ours": [], "theirs": []}
-        for _ in range(rounds):
-            time.sleep(ort_peer.IDLE)
-            samples["ours"].append(seconds_awake(run))
-            samples["theirs"].append(peer.seconds())
-        took = {name: median(values) for name, values in samples.items()}
-        rows.append(
-            (
-                str(shape),
-                judged(took["theirs"] / took["ours"], ONNXRUNTIME[kind]),
-                f"{1e3 * took['ours']:.2f}",
-                f"{1e3 * took['theirs']:.2f}",
-            )
-        )
-    columns = (f"{kind}, I = H", "forward, times onnxruntime", "ours, ms", "onnxruntime, ms")
-    return f"## {kind}: beside onnxruntime, in a process of its own\n\n{markdown(columns, rows)}"
+def _peers(options: argparse.Namespace) -> dict[str, dict[str, str]]:
+    """Return the versions of every peer that takes part, by the name of the peer."""
+    found = {}
+    for name in (name for name in LIBRARIES if name in options.parts):
+        python = options.pythons[name]
+        versions = peer.versions(LIBRARIES[name].packages, python)
+        if versions is not None:
+            found[name] = versions
+        elif name != "keras" or options.keras_python:
+            wanted = " and ".join(LIBRARIES[name].packages)
+            raise SystemExit(f"{python}: does not have {wanted}. See docs/benchmarks.md.")
+        else:
+            print(NO_KERAS.format(python=python))
+    return found
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for both libraries")
-    parser.add_argument("--rounds", type=int, help="turns of each library (25; 5 with --quick)")
-    parser.add_argument("--kinds", nargs="+", choices=GATES, default=list(GATES))
-    parser.add_argument("--shapes", default="", help="only shapes that this pattern finds")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
-    parser.add_argument("--quick", action="store_true", help="few rounds")
-    parser.add_argument("--write", action="store_true", help=f"also write results/{RESULTS.name}")
-    options = parser.parse_args()
-    options.rounds = options.rounds or (5 if options.quick else 25)
-    return options
-
-
-def _machine(threads: int) -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime"))
-    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return (
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, gatewise {__version__} "
-        f"({native.isa_name()}), {versions}, Python {platform.python_version()}, "
-        f"{found[1] if found else platform.machine()}, {threads} of {os.cpu_count()} cores, "
-        f"peak {peak_flops() / 1e9:.0f} GF/s in float32."
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=[os.cpu_count()], help="for every library"
     )
+    parser.add_argument("--kinds", nargs="+", choices=GATES, default=list(GATES))
+    parser.add_argument("--precision", choices=PRECISIONS, default="f32", help="of the products")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="what to measure")
+    parser.add_argument("--shapes", help="only shapes that this pattern finds")
+    parser.add_argument("--rounds", type=int, help="turns of each library (25; 5 with --quick)")
+    preset = parser.add_mutually_exclusive_group()
+    for name, about in (("quick", "few rounds"), ("minute", "few rounds, two shapes, no extras")):
+        preset.add_argument(
+            f"--{name}", dest="preset", action="store_const", const=name, help=about, default="full"
+        )
+    parser.add_argument(
+        "--keras-python",
+        default=os.environ.get("GATEWISE_KERAS_PYTHON"),
+        help="an interpreter with keras and jax (the variable GATEWISE_KERAS_PYTHON, or this one)",
+    )
+    parser.add_argument("--write", action="store_true", help="also write results/layers_*.md")
+    options = parser.parse_args()
+    options.pythons = {
+        "onnxruntime": sys.executable,
+        "keras": options.keras_python or sys.executable,
+    }
+    if options.precision == "bf16":
+        if set(options.parts or ()) - set(IN_BF16):
+            parser.error(f"--precision bf16: expected --parts of {', '.join(IN_BF16)}.")
+        options.parts = options.parts or IN_BF16
+    for name, value in PRESETS[options.preset].items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    if not any(re.search(options.shapes, str(shape)) for shape in SHAPES):
+        parser.error(f"--shapes: {options.shapes} finds none of {', '.join(map(str, SHAPES))}.")
+    return options
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ import gc
 import math
 from collections.abc import Callable, Mapping
 from statistics import median
-from time import perf_counter
 
 import torch
+from clock import seconds
 
 from gatewise import _native
 from gatewise.ops import native
@@ -36,23 +36,6 @@ def alternate(
             samples[name].append(seconds(turns[name], repeats[name]))
     gc.enable()
     return {name: median(values) for name, values in samples.items()}
-
-
-def seconds(call: Callable[[], object], repeats: int = 1) -> float:
-    """Return how long one call takes, on average of ``repeats``."""
-    start = perf_counter()
-    for _ in range(repeats):
-        call()
-    return (perf_counter() - start) / repeats
-
-
-def seconds_awake(call: Callable[[], object], *, least: float = 2e-3) -> float:
-    """Return how long one call takes once its threads are awake, which the first one sees to.
-
-    After a silence that may take 10 ms, in any library. What follows lasts ``least`` seconds.
-    """
-    call()
-    return seconds(call, max(1, math.ceil(least / seconds(call))))
 
 
 def burn() -> int:

@@ -3,7 +3,8 @@
 // Knows neither Python nor torch. Raw pointers and sizes in, a status out; nothing is thrown across
 // this border, and no pointer is kept after a call; scratch memory is (workspace.h). All arrays are
 // row-major. Shape letters: T steps, B batch, I input, H hidden, P width of h (H without projection),
-// G gates, stacked along the first axis of a weight: i, f, g, o for the LSTM, r, z, n for the GRU.
+// G gates, stacked along the first axis of a weight: i, f, g, o for the LSTM, f, g, o with coupled gates
+// and i, g, o without the forget gate; r, z, n for the GRU.
 #pragma once
 #include <cstdint>
 
@@ -14,7 +15,8 @@ enum class Status : int { ok = 0, no_memory = 1, bad_length = 2 };
 enum class Dtype : int { float32 = 0, float64 = 1 };
 
 // The cells, each a file in kernels/cells/. A new one takes a line here.
-#define GATEWISE_CELLS(each) each(lstm) each(gru) each(rnn_tanh) each(rnn_relu)
+#define GATEWISE_CELLS(each) \
+  each(lstm) each(gru) each(rnn_tanh) each(rnn_relu) each(lstm_coupled) each(lstm_no_forget)
 #define GATEWISE_NAME(name) name,
 enum class Cell : int { GATEWISE_CELLS(GATEWISE_NAME) };
 #undef GATEWISE_NAME
@@ -27,6 +29,28 @@ using ParallelRun = void (*)(Work work, void* context, int threads);
 struct Threads {
   ParallelRun run;
   int count;  // how many are wanted; the plan may use fewer
+};
+
+// Functions of one number; the hard ones are torch's, hardsigmoid(z) = relu6(z + 3) / 6.
+enum class Activation : int { tanh = 0, sigmoid = 1, relu = 2, hardtanh = 3, hardsigmoid = 4 };
+
+// What a cell may do beyond its plain form. All but the activations is for LSTM and GRU; peepholes,
+// activations and the clip are for the LSTM.
+struct Options {
+  Activation activation = Activation::tanh;          // of the candidate and of the cell
+  Activation gate_activation = Activation::sigmoid;  // of the gates
+  double clip = 0;                // the cell state is held to ±clip; 0 for no limit
+  const void* peephole = nullptr;  // a row of H for each gate but g, in their order, or null
+  // Layer normalisation, or null: weight and bias on the input product (G·H each), the recurrent
+  // product (G·H) and, for the LSTM, the cell state (H).
+  const void* norm[6] = {};
+  // Probabilities. With a seed, masks are drawn as philox.h says; without one, update and recurrent
+  // dropout do nothing and zoneout takes its expectation.
+  double update = 0, recurrent = 0, zoneout_c = 0, zoneout_h = 0;
+  const int64_t* seed = nullptr;
+  int64_t stream = 0;      // tells layers and directions of one seed apart
+  int64_t first_step = 0;  // of this call in its sequence
+  bool any = false;        // whether anything above differs from the plain form
 };
 
 // One layer in one direction: what forward and backward both read.
@@ -43,8 +67,11 @@ struct Layer {
   const void* bias_ih;     // G·H, or null together with bias_hh
   const void* bias_hh;     // G·H, or null
   const void* weight_hr;   // P×H, or null when P = H; for the LSTM alone
-  const int64_t* lengths;  // B, each in 1..T, or null for T
+  const int64_t* lengths;  // B, each in 0..T, or null for T; a row of 0 hands its state on
   const uint8_t* reset;    // T×B, nonzero cuts between t-1 and t, or null
+  const void* restart_h = nullptr;  // P, the state after a cut, or null for zeros
+  const void* restart_c = nullptr;  // H, or null
+  Options options = {};
 };
 
 // What one forward call writes. No array may overlap another or an input.
@@ -76,6 +103,10 @@ struct LayerGradient {
   void* grad_bias_ih;           // G·H, or null without biases
   void* grad_bias_hh;           // G·H, or null
   void* grad_weight_hr;         // P×H, or null when P = H
+  void* grad_restart_h = nullptr;  // P, or null together with grad_restart_c when not wanted
+  void* grad_restart_c = nullptr;  // H, or null
+  void* grad_peephole = nullptr;   // as in Options, null together with it
+  void* grad_norm[6] = {};
 };
 
 // Where the gates and the cell state of every step go, T×B×H each, in time order, zero beyond the
@@ -90,13 +121,17 @@ struct Kernels {
   const char* isa;
   int64_t (*lanes)(Dtype);  // elements in a vector
   // Elements that forward saves for each step of a row.
-  int64_t (*saved_row)(Dtype, Cell, int64_t hidden);
+  int64_t (*saved_row)(Dtype, Cell, int64_t hidden, bool normalised);
   Status (*forward)(Dtype, const Layer&, const LayerOutput&, const Threads&);
   Status (*backward)(Dtype, const Layer&, const LayerGradient&, const Threads&);
   // Lays open what forward has saved.
   Status (*trace)(Dtype, const Layer&, const void* saved, const LayerTrace&, const Threads&);
   // Elementwise out[i] = function(in[i]) for the accuracy tests; `function` 0 sigmoid, 1 tanh.
   void (*evaluate)(Dtype, int function, const void* in, void* out, int64_t count);
+  // out[r·columns + c] = 0 with the probability, else 1 / (1 - probability): word `word` of the counter
+  // (c, r, step, stream), as philox.h draws it.
+  void (*mask)(Dtype, const int64_t* seed, int64_t stream, int64_t step, int word, double probability,
+               int64_t rows, int64_t columns, void* out);
   // Multiply-adds alone on all threads, for the peak of the machine; returns how many operations.
   int64_t (*burn)(Dtype, int64_t iterations, const Threads&);
 };

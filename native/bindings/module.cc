@@ -7,6 +7,7 @@
 #include <omp.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,45 @@ struct BoundLayer : Layer {
               pointer<void>(c0), pointer<void>(weight_ih), pointer<void>(weight_hh),
               pointer<void>(bias_ih), pointer<void>(bias_hh), pointer<void>(weight_hr),
               pointer<int64_t>(lengths), pointer<uint8_t>(reset)} {}
+
+  // Addresses of null, or of nothing, are 0.
+  void set_options(Activation activation, Activation gate_activation, double clip, Address peephole,
+                   const std::vector<Address>& norm) {
+    options.any = true;
+    options.activation = activation;
+    options.gate_activation = gate_activation;
+    options.clip = clip;
+    options.peephole = pointer<void>(peephole);
+    for (std::size_t i = 0; i < norm.size() && i < 6; ++i) options.norm[i] = pointer<void>(norm[i]);
+  }
+  void set_masks(double update, double recurrent, double zoneout_c, double zoneout_h, Address seed,
+                 int64_t stream, int64_t first_step) {
+    options.any = true;
+    options.update = update;
+    options.recurrent = recurrent;
+    options.zoneout_c = zoneout_c;
+    options.zoneout_h = zoneout_h;
+    options.seed = pointer<int64_t>(seed);
+    options.stream = stream;
+    options.first_step = first_step;
+  }
+  void set_restart(Address h, Address c) {
+    restart_h = pointer<void>(h);
+    restart_c = pointer<void>(c);
+  }
+};
+
+// Where the gradients go that only some layers have.
+struct BoundGradient {
+  void *restart_h = nullptr, *restart_c = nullptr, *peephole = nullptr;
+  void* norm[6] = {};
+
+  BoundGradient(Address restart_h, Address restart_c, Address peephole,
+                const std::vector<Address>& norm)
+      : restart_h(pointer<void>(restart_h)), restart_c(pointer<void>(restart_c)),
+        peephole(pointer<void>(peephole)) {
+    for (std::size_t i = 0; i < norm.size() && i < 6; ++i) this->norm[i] = pointer<void>(norm[i]);
+  }
 };
 
 }  // namespace
@@ -64,16 +104,29 @@ NB_MODULE(_native, m) {
 #define GATEWISE_VALUE(name) cells.value(#name, Cell::name);
   GATEWISE_CELLS(GATEWISE_VALUE)
 
+  nb::enum_<Activation>(m, "Activation")
+      .value("tanh", Activation::tanh)
+      .value("sigmoid", Activation::sigmoid)
+      .value("relu", Activation::relu)
+      .value("hardtanh", Activation::hardtanh)
+      .value("hardsigmoid", Activation::hardsigmoid);
+
   nb::class_<BoundLayer>(m, "Layer")
       .def(nb::init<Cell, int64_t, int64_t, int64_t, int64_t, int64_t, bool, Address, int64_t, int64_t,
                     Address, Address, Address, Address, Address, Address, Address, Address,
-                    Address>());
+                    Address>())
+      .def("set_options", &BoundLayer::set_options)
+      .def("set_masks", &BoundLayer::set_masks)
+      .def("set_restart", &BoundLayer::set_restart);
+
+  nb::class_<BoundGradient>(m, "OptionGradients")
+      .def(nb::init<Address, Address, Address, const std::vector<Address>&>());
 
   nb::class_<Kernels>(m, "Kernels")
       .def_prop_ro("isa", [](const Kernels& k) { return std::string(k.isa); })
       .def("lanes", [](const Kernels& k, Dtype dtype) { return k.lanes(dtype); })
-      .def("saved_row", [](const Kernels& k, Dtype dtype, Cell cell,
-                           int64_t hidden) { return k.saved_row(dtype, cell, hidden); })
+      .def("saved_row", [](const Kernels& k, Dtype dtype, Cell cell, int64_t hidden,
+                           bool normalised) { return k.saved_row(dtype, cell, hidden, normalised); })
       .def("forward",
            [](const Kernels& k, Dtype dtype, const BoundLayer& layer, Address y, int64_t y_step,
               int64_t y_row, Address h_n, Address c_n, Address saved, int threads) {
@@ -87,17 +140,27 @@ NB_MODULE(_native, m) {
               int64_t y_row, Address saved, Address grad_y, int64_t grad_y_step,
               int64_t grad_y_row, Address grad_h_n, Address grad_c_n, Address grad_x,
               Address grad_h0, Address grad_c0, Address grad_weight_ih, Address grad_weight_hh,
-              Address grad_bias_ih, Address grad_bias_hh, Address grad_weight_hr, int threads) {
-             const LayerGradient grad{
+              Address grad_bias_ih, Address grad_bias_hh, Address grad_weight_hr,
+              const BoundGradient* options, int threads) {
+             LayerGradient grad{
                  pointer<void>(y), y_step, y_row, pointer<void>(saved), pointer<void>(grad_y),
                  grad_y_step, grad_y_row, pointer<void>(grad_h_n), pointer<void>(grad_c_n),
                  pointer<void>(grad_x), pointer<void>(grad_h0), pointer<void>(grad_c0),
                  pointer<void>(grad_weight_ih), pointer<void>(grad_weight_hh),
                  pointer<void>(grad_bias_ih), pointer<void>(grad_bias_hh),
                  pointer<void>(grad_weight_hr)};
+             if (options) {
+               grad.grad_restart_h = options->restart_h;
+               grad.grad_restart_c = options->restart_c;
+               grad.grad_peephole = options->peephole;
+               std::copy(options->norm, options->norm + 6, grad.grad_norm);
+             }
              nb::gil_scoped_release release;
              return checked(k.backward(dtype, layer, grad, {run_parallel, threads}));
-           })
+           },
+           nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+           nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+           nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg())
       .def("trace",
            [](const Kernels& k, Dtype dtype, const BoundLayer& layer, Address saved,
               const std::vector<Address>& gates, Address cells, int threads) {
@@ -110,6 +173,12 @@ NB_MODULE(_native, m) {
       .def("evaluate",
            [](const Kernels& k, Dtype dtype, int function, Address in, Address out, int64_t count) {
              k.evaluate(dtype, function, pointer<void>(in), pointer<void>(out), count);
+           })
+      .def("mask",
+           [](const Kernels& k, Dtype dtype, Address seed, int64_t stream, int64_t step, int word,
+              double probability, int64_t rows, int64_t columns, Address out) {
+             k.mask(dtype, pointer<int64_t>(seed), stream, step, word, probability, rows, columns,
+                    pointer<void>(out));
            })
       .def("burn", [](const Kernels& k, Dtype dtype, int64_t iterations, int threads) {
         nb::gil_scoped_release release;

@@ -1,6 +1,6 @@
 // The product of gradients of pre-activations with transposed weights: what dh and dx are made of.
 #pragma once
-#include "backward_rows.h"
+#include "backward_arrays.h"
 
 namespace gatewise {
 namespace GATEWISE_ISA {
@@ -20,11 +20,12 @@ GATEWISE_INLINE void multiply_panel(Tile<T, R, NV>& tile, RowPointers<T, R> dz, 
 }
 
 // Calls sink(tile, first row) with start + dz[rows]·weights for all tiles of `count` rows, where
-// start(tile, first row, r, v) sets one vector; of dz `columns` columns from `first` on take part.
+// start(tile, first row, r, v) sets one vector; of dz `columns` columns take part, which begin at
+// element `first` of a row.
 // The sum runs over so few panels at a time that their weights stay in the second-level cache while
 // all the rows pass; `partials` holds the tiles in between.
-template <typename T, typename Cell, int first, int columns, typename Start, typename Sink>
-void multiply_dz(const GradientArrays<T, Cell>& arrays, T* partials, int64_t hidden,
+template <typename T, typename Cell, int columns, typename Start, typename Sink>
+void multiply_dz(const GradientArrays<T, Cell>& arrays, int64_t first, T* partials, int64_t hidden,
                  const int64_t* rows, int64_t count, const T* weights, int vectors, Start&& start,
                  Sink&& sink) {
   constexpr int N = Simd<T>::lanes;
@@ -44,7 +45,7 @@ void multiply_dz(const GradientArrays<T, Cell>& arrays, T* partials, int64_t hid
             tile.v[r][v] = load(partial + (r * NV + v) * N);
       RowPointers<T, R> a;
       for (int r = 0; r < R; ++r)
-        a.row[r] = arrays.dz(panels.first, rows[row + r]) + first * N;
+        a.row[r] = arrays.dz(panels.first, rows[row + r]) + first;
       const T* b = weights + panels.first * panel_size;
       for (int64_t p = panels.first; p < panels.last; ++p, b += panel_size) {
         // The next panel's rows: other threads have written them, or they lie far apart.
@@ -58,6 +59,21 @@ void multiply_dz(const GradientArrays<T, Cell>& arrays, T* partials, int64_t hid
         for (int v = 0; v < NV; ++v) store(partial + (r * NV + v) * N, tile.v[r][v]);
     });
   }
+}
+
+// The same from zero and to memory: vectors from `vector` on of the rows out[0], out[1] … of `width`
+// elements. One function for every use, for the sake of those who compile it.
+template <typename T, typename Cell, int columns>
+__attribute__((noinline)) void multiply_dz_to(const GradientArrays<T, Cell>& arrays, int64_t first,
+                                              T* partials, int64_t hidden, const int64_t* rows,
+                                              int64_t count, const T* weights, int vectors,
+                                              T* const* out, int64_t vector, int64_t width) {
+  multiply_dz<T, Cell, columns>(
+      arrays, first, partials, hidden, rows, count, weights, vectors,
+      [](auto& tile, int64_t, int r, int v) { tile.v[r][v] = Vec<T>{}; },
+      [&](auto& tile, int64_t row) {
+        store_tile(tile, vector, width, [&](int r) { return out[row + r]; });
+      });
 }
 
 }  // namespace GATEWISE_ISA

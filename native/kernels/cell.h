@@ -44,10 +44,16 @@ struct Panels {
       : count(ceil_div(hidden, Cell::units * N)), padded(count * Cell::units * N) {}
 
   int64_t recurrent_columns() const { return count * Cell::state.count * N; }
-  // What forward saves for each step of a row: its columns, then the cell states.
+  // What forward saves for each step of a row: its columns, then the cell states, then what layer norms
+  // want (norm.h).
   int64_t saved_columns() const { return Cell::saves ? count * Cell::vectors * N : 0; }
   int64_t saved_cells() const { return Cell::memory == Memory::cell ? padded : 0; }
-  int64_t saved_row() const { return saved_columns() + saved_cells(); }
+  int64_t saved_norms(bool normalised) const {
+    return normalised ? count * (Cell::state.count + Cell::input.count) * N + 4 : 0;
+  }
+  int64_t saved_row(bool normalised) const {
+    return saved_columns() + saved_cells() + saved_norms(normalised);
+  }
 };
 
 }  // namespace GATEWISE_ISA

@@ -3,6 +3,7 @@
 // GATEWISE_VECTOR_BYTES as its width.
 #include "layer.h"
 #include "peak.h"
+#include "rows.h"
 
 #define GATEWISE_TEXT_OF(name) #name
 #define GATEWISE_TEXT(name) GATEWISE_TEXT_OF(name)
@@ -15,7 +16,15 @@ GATEWISE_CELLS(GATEWISE_DECLARE)
 #define GATEWISE_ADDRESS(name) &name##_kernels,
 const CellKernels* const cells[] = {GATEWISE_CELLS(GATEWISE_ADDRESS)};
 
-const CellKernels& cell(Cell cell) { return *cells[int(cell)]; }
+extern const CellKernels lstm_options_kernels, gru_options_kernels;
+
+// The kernels of a cell; those with options keep what plain ones have no room for.
+const CellKernels& cell(Cell which, bool options) {
+  if (options && which == Cell::lstm) return lstm_options_kernels;
+  if (options && which == Cell::gru) return gru_options_kernels;
+  return *cells[int(which)];
+}
+const CellKernels& cell(const Layer& layer) { return cell(layer.cell, layer.options.any); }
 
 int64_t lanes(Dtype dtype) {
   return with_type(dtype, [](auto t) { return int64_t(Simd<decltype(t)>::lanes); });
@@ -31,6 +40,21 @@ void evaluate(Dtype dtype, int function, const void* in, void* out, int64_t coun
   });
 }
 
+void mask(Dtype dtype, const int64_t* seed, int64_t stream, int64_t step, int word,
+          double probability, int64_t rows, int64_t columns, void* out) {
+  with_type(dtype, [&](auto t) {
+    using T = decltype(t);
+    constexpr int64_t N = Simd<T>::lanes;
+    const int64_t padded = ceil_div(columns, N) * N;
+    std::vector<T> row(padded);
+    const Philox philox(*seed, stream);
+    for (int64_t r = 0; r < rows; ++r) {
+      Masks<T>::fill(philox, probability, uint32_t(r), uint32_t(step), word, padded, row.data());
+      std::copy_n(row.data(), columns, static_cast<T*>(out) + r * columns);
+    }
+  });
+}
+
 int64_t burn(Dtype dtype, int64_t iterations, const Threads& threads) {
   return with_type(dtype, [&](auto t) { return Burn<decltype(t)>(iterations).run(threads); });
 }
@@ -39,18 +63,21 @@ extern const Kernels kernels;
 const Kernels kernels = {
     GATEWISE_TEXT(GATEWISE_ISA),
     lanes,
-    [](Dtype dtype, Cell which, int64_t hidden) { return cell(which).saved_row(dtype, hidden); },
+    [](Dtype dtype, Cell which, int64_t hidden, bool normalised) {
+      return cell(which, normalised).saved_row(dtype, hidden, normalised);
+    },
     [](Dtype dtype, const Layer& layer, const LayerOutput& out, const Threads& threads) {
-      return cell(layer.cell).forward(dtype, layer, out, threads);
+      return cell(layer).forward(dtype, layer, out, threads);
     },
     [](Dtype dtype, const Layer& layer, const LayerGradient& grad, const Threads& threads) {
-      return cell(layer.cell).backward(dtype, layer, grad, threads);
+      return cell(layer).backward(dtype, layer, grad, threads);
     },
     [](Dtype dtype, const Layer& layer, const void* saved, const LayerTrace& out,
        const Threads& threads) {
-      return cell(layer.cell).trace(dtype, layer, saved, out, threads);
+      return cell(layer).trace(dtype, layer, saved, out, threads);
     },
     evaluate,
+    mask,
     burn,
 };
 

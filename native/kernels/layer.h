@@ -9,7 +9,7 @@ namespace gatewise {
 namespace GATEWISE_ISA {
 
 struct CellKernels {
-  int64_t (*saved_row)(Dtype, int64_t hidden);
+  int64_t (*saved_row)(Dtype, int64_t hidden, bool normalised);
   Status (*forward)(Dtype, const Layer&, const LayerOutput&, const Threads&);
   Status (*backward)(Dtype, const Layer&, const LayerGradient&, const Threads&);
   Status (*trace)(Dtype, const Layer&, const void* saved, const LayerTrace&, const Threads&);
@@ -22,10 +22,10 @@ auto with_type(Dtype dtype, F&& f) {
 }
 
 template <template <typename> class CellOf>
-int64_t saved_row(Dtype dtype, int64_t hidden) {
+int64_t saved_row(Dtype dtype, int64_t hidden, bool normalised) {
   return with_type(dtype, [&](auto t) {
     using T = decltype(t);
-    return Panels<T, CellOf<T>>(hidden).saved_row();
+    return Panels<T, CellOf<T>>(hidden).saved_row(normalised);
   });
 }
 

@@ -15,7 +15,7 @@ namespace GATEWISE_ISA {
 
 inline bool lengths_valid(const Layer& layer) {
   for (int64_t b = 0; layer.lengths && b < layer.batch; ++b)
-    if (layer.lengths[b] < 1 || layer.lengths[b] > layer.steps) return false;
+    if (layer.lengths[b] < 0 || layer.lengths[b] > layer.steps) return false;
   return true;
 }
 
@@ -50,7 +50,7 @@ class Schedule {
   // Whether the state is replaced by the initial one before position s. A cut at t lies between
   // t-1 and t: running forward it acts before t, running backward before t-1.
   bool restarts(int64_t s, int64_t slot) const {
-    if (!layer_.reset || (layer_.reverse && s == 0)) return false;
+    if (!layer_.reset || (layer_.reverse && s == 0) || s >= length_[slot]) return false;
     const int64_t cut = time(s, slot) + (layer_.reverse ? 1 : 0);
     return layer_.reset[cut * layer_.batch + order_[slot]] != 0;
   }

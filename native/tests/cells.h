@@ -1,129 +1,234 @@
 // The cells as their papers write them, for one row of a batch, in double: forward, and backward by
 // the chain rule. Sources: the headers of kernels/cells/.
 #pragma once
-#include <cmath>
-#include <vector>
+#include <algorithm>
+#include <limits>
 
-#include "../gatewise.h"
+#include "problem.h"
 
 namespace gatewise_tests {
 
-using gatewise::Cell;
-using Numbers = std::vector<double>;
-
-// What a step starts from: both products with their biases, and the state before.
-struct Before {
-  const Numbers &x_part, &h_part, &h, &c;
+// One step of one row: what the cell starts from, and what it makes of it.
+struct CellStep {
+  Numbers x_part, h_part;     // both products with their biases, normalised if asked for
+  Numbers h_before, c_before;
+  Numbers update;             // what the candidate is multiplied with
+  Numbers z, gates;           // before and after their functions, in the order of the weights
+  Numbers unclipped, c;       // the new cell state before and after the limit
+  Normalised normal;          // c normalised, if asked for
+  Numbers inner;              // what φ is taken of on the way out
+  Numbers h;                  // before the projection
 };
 
-struct CellTraits {
-  const char* name;
-  int64_t gates;
-  bool has_cells;
-  // Activation of a gate for unit n of H; null for a cell without gates.
-  double (*gate)(const Before& before, int gate, std::size_t n, std::size_t H);
-  // The new h, and the new cell state in place of the old one.
-  void (*forward)(const Before& before, Numbers& c, Numbers& h);
-  // From the gradients of the new h and c those of the products; dc becomes the gradient of the old
-  // cell state, and what reaches the old h without a product is added to dh_before.
-  void (*backward)(const Before& before, const Numbers& c, const Numbers& dh, Numbers& dc,
-                   Numbers& dh_before, Numbers& dx_part, Numbers& dh_part);
+// Gradients: in, of the new h and c; out, of the products and of the c before, and what reaches the h
+// before without a product.
+struct CellGradient {
+  Numbers dh, dc, dx_part, dh_part, dh_before;
 };
 
-inline double logistic(double z) { return 1 / (1 + std::exp(-z)); }
-
-inline double lstm_gate(const Before& at, int gate, std::size_t n, std::size_t H) {
-  const double z = at.x_part[gate * H + n] + at.h_part[gate * H + n];
-  return gate == 2 ? std::tanh(z) : logistic(z);
-}
-
-inline void lstm_forward(const Before& at, Numbers& c, Numbers& h) {
-  for (std::size_t n = 0, H = h.size(); n < H; ++n) {
-    const auto gate = [&](int which) { return lstm_gate(at, which, n, H); };
-    c[n] = gate(1) * at.c[n] + gate(0) * gate(2);
-    h[n] = gate(3) * std::tanh(c[n]);
+inline double value_of(Activation function, double z) {
+  switch (function) {
+    case Activation::tanh: return std::tanh(z);
+    case Activation::sigmoid: return 1 / (1 + std::exp(-z));
+    case Activation::relu: return std::fmax(z, 0);
+    case Activation::hardtanh: return std::fmin(std::fmax(z, -1), 1);
+    case Activation::hardsigmoid: return std::fmin(std::fmax(z + 3, 0), 6) / 6;
   }
+  return NAN;
 }
 
-inline void lstm_backward(const Before& at, const Numbers& c, const Numbers& dh, Numbers& dc,
-                          Numbers&, Numbers& dx_part, Numbers& dh_part) {
-  for (std::size_t n = 0, H = dh.size(); n < H; ++n) {
-    const double i = lstm_gate(at, 0, n, H), f = lstm_gate(at, 1, n, H);
-    const double g = lstm_gate(at, 2, n, H), o = lstm_gate(at, 3, n, H), tanh_c = std::tanh(c[n]);
-    dc[n] += dh[n] * o * (1 - tanh_c * tanh_c);
-    dx_part[n] = dc[n] * g * i * (1 - i);
-    dx_part[H + n] = dc[n] * at.c[n] * f * (1 - f);
-    dx_part[2 * H + n] = dc[n] * i * (1 - g * g);
-    dx_part[3 * H + n] = dh[n] * tanh_c * o * (1 - o);
-    dc[n] *= f;
+inline double slope_of(Activation function, double z) {
+  const double y = value_of(function, z);
+  switch (function) {
+    case Activation::tanh: return 1 - y * y;
+    case Activation::sigmoid: return y * (1 - y);
+    case Activation::relu: return z > 0;
+    case Activation::hardtanh: return std::fabs(z) < 1;
+    case Activation::hardsigmoid: return std::fabs(z) < 3 ? 1.0 / 6 : 0;
   }
-  dh_part = dx_part;
+  return NAN;
 }
 
-struct GruGates {
-  double r, z, n;
-  GruGates(const Before& at, std::size_t unit, std::size_t H)
-      : r(logistic(at.x_part[unit] + at.h_part[unit])),
-        z(logistic(at.x_part[H + unit] + at.h_part[H + unit])),
-        n(std::tanh(at.x_part[2 * H + unit] + r * at.h_part[2 * H + unit])) {}
+// How far z is from where the slope jumps; a corner that is met exactly is met in every precision.
+inline double corner_distance(Activation function, double z) {
+  const double apart = function == Activation::relu          ? std::fabs(z)
+                       : function == Activation::hardtanh    ? std::fabs(std::fabs(z) - 1)
+                       : function == Activation::hardsigmoid ? std::fabs(std::fabs(z) - 3)
+                                                             : INFINITY;
+  return apart > 0 ? apart : INFINITY;
+}
+
+// Where the gates of an LSTM stand in its weights; -1 for one that it lacks.
+struct LstmGates {
+  int i, f, g, o;
+
+  explicit LstmGates(Cell cell)
+      : i(cell == Cell::lstm_coupled ? -1 : 0),
+        f(cell == Cell::lstm_coupled ? 0 : cell == Cell::lstm_no_forget ? -1 : 1),
+        g(cell == Cell::lstm ? 2 : 1), o(g + 1) {}
+
+  // The gates that see the cell state before the step.
+  std::vector<int> early() const {
+    return i < 0 ? std::vector<int>{f} : f < 0 ? std::vector<int>{i} : std::vector<int>{i, f};
+  }
+  // The row of peepholes of a gate: the candidate has none.
+  std::size_t peephole(int gate, std::size_t n, std::size_t H) const {
+    return std::size_t(gate < g ? gate : gate - 1) * H + n;
+  }
 };
 
-inline double gru_gate(const Before& at, int gate, std::size_t n, std::size_t H) {
-  const GruGates all(at, n, H);
-  return gate == 0 ? all.r : gate == 1 ? all.z : all.n;
+// The gates of one unit, those that the cell lacks included.
+struct LstmUnit {
+  double i, f, g, o;
+
+  LstmUnit(const LstmGates& at, const Numbers& gates, std::size_t n, std::size_t H)
+      : g(gates[at.g * H + n]), o(gates[at.o * H + n]) {
+    f = at.f < 0 ? 1 : gates[at.f * H + n];
+    i = at.i < 0 ? 1 - f : gates[at.i * H + n];
+  }
+};
+
+inline void lstm_forward(const Problem& p, CellStep& at) {
+  const CellOptions& with = p.options;
+  const LstmGates gate(p.cell);
+  const std::size_t H = p.H;
+  for (std::size_t k = 0; k < at.z.size(); ++k) at.z[k] = at.x_part[k] + at.h_part[k];
+  for (std::size_t n = 0; n < H; ++n) {
+    for (const int which : gate.early()) {
+      double& z = at.z[which * H + n];
+      if (with.peephole) z += p.peephole[gate.peephole(which, n, H)] * at.c_before[n];
+      at.gates[which * H + n] = value_of(with.gate_activation, z);
+    }
+    at.gates[gate.g * H + n] = value_of(with.activation, at.z[gate.g * H + n]);
+    const LstmUnit unit(gate, at.gates, n, H);
+    at.c[n] = at.unclipped[n] = unit.f * at.c_before[n] + unit.i * at.update[n] * unit.g;
+    if (with.clip > 0) at.c[n] = std::fmin(std::fmax(at.c[n], -with.clip), with.clip);
+    double& z = at.z[gate.o * H + n];
+    if (with.peephole) z += p.peephole[gate.peephole(gate.o, n, H)] * at.c[n];
+    at.gates[gate.o * H + n] = value_of(with.gate_activation, z);
+  }
+  at.inner = at.c;
+  if (with.norm) {
+    at.normal = normalise(at.c);
+    at.inner = scaled(at.normal.n, p.norm[4], p.norm[5]);
+  }
+  for (std::size_t n = 0; n < H; ++n)
+    at.h[n] = at.gates[gate.o * H + n] * value_of(with.activation, at.inner[n]);
 }
 
-inline void gru_forward(const Before& at, Numbers&, Numbers& h) {
-  for (std::size_t n = 0, H = h.size(); n < H; ++n) {
-    const GruGates gate(at, n, H);
-    h[n] = (1 - gate.z) * gate.n + gate.z * at.h[n];
+inline void lstm_backward(const Problem& p, const CellStep& at, CellGradient& d, Result& sums) {
+  const CellOptions& with = p.options;
+  const LstmGates gate(p.cell);
+  const std::size_t H = p.H;
+  Numbers through(H);  // what reaches c through φ
+  for (std::size_t n = 0; n < H; ++n)
+    through[n] = d.dh[n] * at.gates[gate.o * H + n] * slope_of(with.activation, at.inner[n]);
+  if (with.norm)
+    through = normalise_backward(at.normal, scaled_backward(at.normal.n, p.norm[4], through,
+                                                            sums.grad_norm[4], sums.grad_norm[5]));
+  for (std::size_t n = 0; n < H; ++n) {
+    const LstmUnit unit(gate, at.gates, n, H);
+    // The gradient of a gate before its function, on to its peephole; returns what the cell state that
+    // it has seen gets.
+    const auto arrive = [&](int which, double dgate, double c) {
+      const double dz = dgate * slope_of(with.gate_activation, at.z[which * H + n]);
+      d.dx_part[which * H + n] = dz;
+      if (!with.peephole) return 0.0;
+      const std::size_t k = gate.peephole(which, n, H);
+      sums.grad_peephole[k] += dz * c;
+      return dz * p.peephole[k];
+    };
+    double dc = d.dc[n] + through[n];
+    dc += arrive(gate.o, d.dh[n] * value_of(with.activation, at.inner[n]), at.c[n]);
+    if (with.clip > 0 && std::fabs(at.unclipped[n]) > with.clip) dc = 0;
+    const double di = dc * at.update[n] * unit.g, df = dc * at.c_before[n];
+    const double dz_g = dc * unit.i * at.update[n] * slope_of(with.activation, at.z[gate.g * H + n]);
+    d.dx_part[gate.g * H + n] = dz_g;
+    d.dc[n] = dc * unit.f;
+    if (gate.i >= 0) d.dc[n] += arrive(gate.i, di, at.c_before[n]);
+    if (gate.f >= 0) d.dc[n] += arrive(gate.f, gate.i < 0 ? df - di : df, at.c_before[n]);
+  }
+  d.dh_part = d.dx_part;
+}
+
+inline void gru_forward(const Problem& p, CellStep& at) {
+  const std::size_t H = p.H;
+  for (std::size_t n = 0; n < H; ++n) {
+    const auto gate = [&](int which) {
+      return value_of(Activation::sigmoid, at.x_part[which * H + n] + at.h_part[which * H + n]);
+    };
+    const double r = at.gates[n] = gate(0), z = at.gates[H + n] = gate(1);
+    const double candidate = std::tanh(at.x_part[2 * H + n] + r * at.h_part[2 * H + n]);
+    at.gates[2 * H + n] = candidate;
+    at.h[n] = (1 - z) * at.update[n] * candidate + z * at.h_before[n];
   }
 }
 
-inline void gru_backward(const Before& at, const Numbers&, const Numbers& dh, Numbers&,
-                         Numbers& dh_before, Numbers& dx_part, Numbers& dh_part) {
-  for (std::size_t n = 0, H = dh.size(); n < H; ++n) {
-    const GruGates gate(at, n, H);
-    dh_before[n] += dh[n] * gate.z;
-    const double dn = dh[n] * (1 - gate.z) * (1 - gate.n * gate.n);
-    dx_part[n] = dn * at.h_part[2 * H + n] * gate.r * (1 - gate.r);
-    dx_part[H + n] = dh[n] * (at.h[n] - gate.n) * gate.z * (1 - gate.z);
-    dx_part[2 * H + n] = dn;
-    dh_part[n] = dx_part[n];
-    dh_part[H + n] = dx_part[H + n];
-    dh_part[2 * H + n] = dn * gate.r;
+inline void gru_backward(const Problem& p, const CellStep& at, CellGradient& d, Result&) {
+  const std::size_t H = p.H;
+  for (std::size_t n = 0; n < H; ++n) {
+    const double r = at.gates[n], z = at.gates[H + n], candidate = at.gates[2 * H + n];
+    d.dh_before[n] = d.dh[n] * z;
+    const double dn = d.dh[n] * (1 - z) * at.update[n] * (1 - candidate * candidate);
+    d.dx_part[n] = dn * at.h_part[2 * H + n] * r * (1 - r);
+    d.dx_part[H + n] = d.dh[n] * (at.h_before[n] - at.update[n] * candidate) * z * (1 - z);
+    d.dx_part[2 * H + n] = dn;
+    d.dh_part[n] = d.dx_part[n];
+    d.dh_part[H + n] = d.dx_part[H + n];
+    d.dh_part[2 * H + n] = dn * r;
   }
 }
 
-template <bool rectified>
-void rnn_forward(const Before& at, Numbers&, Numbers& h) {
-  for (std::size_t n = 0; n < h.size(); ++n) {
-    const double z = at.x_part[n] + at.h_part[n];
-    h[n] = rectified ? std::fmax(z, 0) : std::tanh(z);
+inline Activation rnn_function(const Problem& p) {
+  return p.cell == Cell::rnn_relu ? Activation::relu : Activation::tanh;
+}
+
+inline void rnn_forward(const Problem& p, CellStep& at) {
+  for (std::size_t n = 0; n < at.h.size(); ++n)
+    at.h[n] = value_of(rnn_function(p), at.x_part[n] + at.h_part[n]);
+}
+
+inline void rnn_backward(const Problem& p, const CellStep& at, CellGradient& d, Result&) {
+  for (std::size_t n = 0; n < d.dh.size(); ++n)
+    d.dx_part[n] = d.dh[n] * slope_of(rnn_function(p), at.x_part[n] + at.h_part[n]);
+  d.dh_part = d.dx_part;
+}
+
+// Makes the arrays of a step that has its products and the state before, and runs the cell.
+inline void cell_forward(const Problem& p, CellStep& at) {
+  at.z.resize(at.x_part.size());
+  at.gates.resize(at.x_part.size());
+  at.unclipped.resize(at.c_before.size());
+  at.c.resize(at.c_before.size());
+  at.h.resize(p.H);
+  p.has_cells() ? lstm_forward(p, at) : p.cell == Cell::gru ? gru_forward(p, at) : rnn_forward(p, at);
+}
+
+// `sums` gets what the cell adds to the gradients of peepholes and of the norm of c.
+inline void cell_backward(const Problem& p, const CellStep& at, CellGradient& d, Result& sums) {
+  d.dx_part.resize(at.x_part.size());
+  d.dh_part.resize(at.x_part.size());
+  d.dh_before.resize(p.P);
+  p.has_cells()            ? lstm_backward(p, at, d, sums)
+  : p.cell == Cell::gru ? gru_backward(p, at, d, sums)
+                        : rnn_backward(p, at, d, sums);
+}
+
+// The least distance of a step from a corner of its functions.
+inline double corner_distance(const Problem& p, const CellStep& at) {
+  const CellOptions& with = p.options;
+  double least = INFINITY;
+  if (!p.has_cells()) return least;
+  const std::size_t H = p.H, g = LstmGates(p.cell).g;
+  for (std::size_t k = 0; k < at.z.size(); ++k)
+    least = std::min(least, corner_distance(k / H == g ? with.activation : with.gate_activation,
+                                            at.z[k]));
+  for (std::size_t n = 0; n < H; ++n) {
+    least = std::min(least, corner_distance(with.activation, at.inner[n]));
+    const double past = std::fabs(std::fabs(at.unclipped[n]) - with.clip);
+    if (with.clip > 0 && past > 0) least = std::min(least, past);
   }
+  return least;
 }
-
-template <bool rectified>
-void rnn_backward(const Before& at, const Numbers&, const Numbers& dh, Numbers&, Numbers&,
-                  Numbers& dx_part, Numbers& dh_part) {
-  for (std::size_t n = 0; n < dh.size(); ++n) {
-    const double z = at.x_part[n] + at.h_part[n], tanh_z = std::tanh(z);
-    dx_part[n] = dh[n] * (rectified ? double(z > 0) : 1 - tanh_z * tanh_z);
-  }
-  dh_part = dx_part;
-}
-
-inline const CellTraits& traits(Cell cell) {
-  static const CellTraits all[] = {
-      {"lstm", 4, true, lstm_gate, lstm_forward, lstm_backward},
-      {"gru", 3, false, gru_gate, gru_forward, gru_backward},
-      {"rnn_tanh", 1, false, nullptr, rnn_forward<false>, rnn_backward<false>},
-      {"rnn_relu", 1, false, nullptr, rnn_forward<true>, rnn_backward<true>},
-  };
-  return all[int(cell)];
-}
-
-#define GATEWISE_CELL_NAME(name) Cell::name,
-constexpr Cell all_cells[] = {GATEWISE_CELLS(GATEWISE_CELL_NAME)};
 
 }  // namespace gatewise_tests

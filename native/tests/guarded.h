@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "check.h"
-#include "reference.h"
+#include "norm.h"
 
 namespace gatewise_tests {
 
@@ -68,22 +68,35 @@ class Output {
 
   // Checks that exactly the elements of the view were written, and returns them.
   Numbers values(const char* name) const {
-    std::vector<bool> inside(memory_.size());
     Numbers result;
-    int64_t missed = 0, strayed = 0;
+    int64_t missed = 0;
     for (int64_t t = 0; t < view_.T; ++t)
       for (int64_t b = 0; b < view_.B; ++b)
         for (int64_t i = 0; i < view_.width; ++i) {
-          const int64_t at = first_ + view_.at(t, b) + i;
-          inside[at] = true;
-          missed += is_untouched(memory_[at]);
-          result.push_back(memory_[at]);
+          const T value = memory_[first_ + view_.at(t, b) + i];
+          missed += is_untouched(value);
+          result.push_back(value);
         }
+    check(missed == 0, "%s: %ld elements were not written", name, long(missed));
+    check_surroundings(name);
+    return result;
+  }
+
+  // Checks that nothing outside the view was written.
+  void check_surroundings(const char* name) const {
+    std::vector<bool> inside(memory_.size());
+    int64_t strayed = 0;
+    for (int64_t t = 0; t < view_.T; ++t)
+      for (int64_t b = 0; b < view_.B; ++b)
+        for (int64_t i = 0; i < view_.width; ++i) inside[first_ + view_.at(t, b) + i] = true;
     for (std::size_t i = 0; i < memory_.size(); ++i)
       strayed += !inside[i] && !is_untouched(memory_[i]);
-    check(missed == 0, "%s: %ld elements were not written", name, long(missed));
     check(strayed == 0, "%s: %ld elements outside were written", name, long(strayed));
-    return result;
+  }
+
+  // Whether every byte is the same, those of the guards too.
+  bool same_bits(const Output& other) const {
+    return std::memcmp(memory_.data(), other.memory_.data(), memory_.size() * sizeof(T)) == 0;
   }
 
  private:

@@ -2,129 +2,141 @@
 // blocks, no threads. A cell is its forward and, by the chain rule, its backward (cells.h); the rest
 // is here. The gradients are checked by finite differences.
 #pragma once
-#include <cmath>
-#include <cstdint>
-#include <random>
-#include <vector>
-
 #include "cells.h"
+#include "check.h"
+#include "masks.h"
 
 namespace gatewise_tests {
 
-// Sizes and options of one layer in one direction, as in gatewise.h.
-struct Case {
-  Cell cell = Cell::lstm;
-  int64_t T = 3, B = 2, I = 3, H = 4, P = 4;
-  bool reverse = false, bias = true, projection = false, lengths = false, reset = false;
-  unsigned seed = 1;
-
-  int64_t G() const { return traits(cell).gates; }
-  bool has_cells() const { return traits(cell).has_cells; }
-  int64_t traced_gates() const { return traits(cell).gate ? G() : 0; }
-};
-
-// A case with its numbers, all of which float holds exactly, and the gradients that arrive.
-struct Problem : Case {
-  Numbers x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr;
-  Numbers grad_y, grad_h_n, grad_c_n;
-  std::vector<int64_t> length;  // empty for T
-  std::vector<uint8_t> cut;     // T×B, or empty
-
-  explicit Problem(const Case& sizes) : Case(sizes) {
-    std::mt19937 random(seed);
-    const auto numbers = [&](int64_t count, double scale) {
-      std::uniform_real_distribution<float> uniform(float(-scale), float(scale));
-      Numbers values(count);
-      for (double& value : values) value = uniform(random);
-      return values;
-    };
-    // Without gates a state that is fed back too strongly would magnify every rounding error.
-    const double small = (G() > 1 ? 2 : 1) / std::sqrt(double(I + P));
-    x = numbers(T * B * I, 1.5);
-    h0 = numbers(B * P, 1);
-    if (has_cells()) c0 = numbers(B * H, 1);
-    weight_ih = numbers(G() * H * I, small);
-    weight_hh = numbers(G() * H * P, small);
-    if (bias) bias_ih = numbers(G() * H, 0.5), bias_hh = numbers(G() * H, 0.5);
-    if (projection) weight_hr = numbers(P * H, 2 / std::sqrt(double(H)));
-    grad_y = numbers(T * B * P, 1);
-    grad_h_n = numbers(B * P, 1);
-    if (has_cells()) grad_c_n = numbers(B * H, 1);
-    for (int64_t b = 0; b < B && lengths; ++b) length.push_back(1 + random() % T);
-    for (int64_t i = 0; i < T * B && reset; ++i) cut.push_back(random() % 3 == 0 ? 1 + i % 255 : 0);
-  }
-
-  int64_t length_of(int64_t b) const { return length.empty() ? T : length[b]; }
-
-  // Whether the state is thrown away before row b comes to time t.
-  bool restarts(int64_t t, int64_t b) const {
-    if (cut.empty()) return false;
-    if (!reverse) return cut[t * B + b] != 0;
-    return t + 1 < length_of(b) && cut[(t + 1) * B + b] != 0;
-  }
-};
-
-// Everything that a layer computes, dense and in the order of the contract.
-struct Result {
-  Numbers y, h_n, c_n, gates, cells;  // gates: G×T×B×H; cells: T×B×H
-  Numbers grad_x, grad_h0, grad_c0, grad_weight_ih, grad_weight_hh, grad_bias_ih, grad_bias_hh;
-  Numbers grad_weight_hr;
-};
-
-// Calls f(name, array of each result) for all arrays; the results come along in step.
-template <typename F, typename... R>
-void for_each_array(F&& f, const R&... r) {
-  f("y", r.y...), f("h_n", r.h_n...), f("c_n", r.c_n...);
-  f("gates", r.gates...), f("cells", r.cells...);
-  f("grad_x", r.grad_x...), f("grad_h0", r.grad_h0...), f("grad_c0", r.grad_c0...);
-  f("grad_weight_ih", r.grad_weight_ih...), f("grad_weight_hh", r.grad_weight_hh...);
-  f("grad_bias_ih", r.grad_bias_ih...), f("grad_bias_hh", r.grad_bias_hh...);
-  f("grad_weight_hr", r.grad_weight_hr...);
-}
-
 // What forward remembers of one step for backward.
-struct Step {
+struct Step : CellStep {
   int64_t t;
   bool restarted;
-  Numbers h_before, c_before, x_part, h_part, c, u;  // u is h before the projection
+  Normalised x_normal, h_normal;
+  Numbers h_used;            // h before the step, as the product has seen it
+  Numbers zone_c, zone_h;    // how much of the state before stays
 };
 
-inline void reference_row(const Problem& p, int64_t b, Result& r) {
-  const int64_t B = p.B, I = p.I, H = p.H, P = p.P, GH = p.G() * H, length = p.length_of(b);
+// How hard a problem is for arithmetic with rounding errors.
+struct Difficulty {
+  double corner = INFINITY;  // the least distance of anything from where a slope jumps
+  double scale = 1;          // the largest that a norm multiplies with, if not of constants
+};
+
+inline void draw_masks(const Problem& p, int64_t b, Step& at) {
+  const CellOptions& with = p.options;
+  const auto words = [&](int64_t unit) {
+    return words_at(with.seed, with.stream, with.first_step + at.t, b, unit);
+  };
+  const auto stays = [&](uint32_t word, double probability) {
+    return with.draws ? double(happens(word, probability)) : probability;
+  };
+  at.update.assign(p.H, 1);
+  at.zone_c.assign(p.has_cells() ? p.H : 0, with.zoneout_c);
+  at.zone_h.assign(p.P, with.zoneout_h);
+  for (int64_t n = 0; with.draws && n < std::max(p.H, p.P); ++n) {
+    const Words word = words(n);
+    if (n < p.H) at.update[n] = kept(word[0], with.update);
+    if (n < p.H && p.has_cells()) at.zone_c[n] = stays(word[1], with.zoneout_c);
+    if (n < p.P) at.zone_h[n] = stays(word[2], with.zoneout_h);
+  }
+}
+
+// What h is multiplied with on its way to the product, in all steps.
+inline Numbers recurrent_mask(const Problem& p, int64_t b) {
+  const CellOptions& with = p.options;
+  Numbers mask(p.P, 1);
+  for (int64_t j = 0; with.draws && j < p.P; ++j)
+    mask[j] = kept(words_at(with.seed, with.stream, whole_sequence, b, j)[0], with.recurrent);
+  return mask;
+}
+
+// matrix·v, the matrix rows×columns, and the two gradients.
+inline Numbers product(const Numbers& matrix, const double* v, int64_t rows, int64_t columns) {
+  Numbers out(rows);
+  for (int64_t k = 0; k < rows; ++k)
+    for (int64_t i = 0; i < columns; ++i) out[k] += matrix[k * columns + i] * v[i];
+  return out;
+}
+
+inline void product_backward(const Numbers& matrix, const double* v, const Numbers& dout,
+                             int64_t columns, Numbers& grad_matrix, double* dv) {
+  for (std::size_t k = 0; k < dout.size(); ++k)
+    for (int64_t i = 0; i < columns; ++i) {
+      dv[i] += matrix[k * columns + i] * dout[k];
+      grad_matrix[k * columns + i] += dout[k] * v[i];
+    }
+}
+
+// old where it stays, new elsewhere, or as much of each.
+inline Numbers blend(const Numbers& stays, const Numbers& old, const Numbers& fresh) {
+  Numbers out = fresh;
+  for (std::size_t n = 0; n < out.size(); ++n)
+    out[n] = stays[n] * old[n] + (1 - stays[n]) * fresh[n];
+  return out;
+}
+
+// Splits the gradient of a blend: what the old gets is returned, d becomes that of the new.
+inline Numbers blend_backward(const Numbers& stays, Numbers& d) {
+  Numbers old = d;
+  for (std::size_t n = 0; n < d.size(); ++n) old[n] *= stays[n], d[n] *= 1 - stays[n];
+  return old;
+}
+
+inline void add(Numbers& to, const Numbers& values) {
+  for (std::size_t n = 0; n < values.size(); ++n) to[n] += values[n];
+}
+
+// Both products with their norms and biases, ready for the cell.
+inline void products(const Problem& p, int64_t b, Step& at) {
+  const int64_t GH = p.G() * p.H;
+  at.x_part = product(p.weight_ih, &p.x[(at.t * p.B + b) * p.I], GH, p.I);
+  at.h_part = product(p.weight_hh, at.h_used.data(), GH, p.P);
+  if (p.options.norm) {
+    at.x_normal = normalise(at.x_part), at.h_normal = normalise(at.h_part);
+    at.x_part = scaled(at.x_normal.n, p.norm[0], p.norm[1]);
+    at.h_part = scaled(at.h_normal.n, p.norm[2], p.norm[3]);
+  }
+  if (p.bias) add(at.x_part, p.bias_ih), add(at.h_part, p.bias_hh);
+}
+
+inline void note(const Problem& p, const Step& at, Difficulty& difficulty) {
+  difficulty.corner = std::min(difficulty.corner, corner_distance(p, at));
+  for (const Normalised* norm : {&at.x_normal, &at.h_normal, &at.normal})
+    for (const double n : norm->n)
+      if (std::fabs(n) > 1e-9) difficulty.scale = std::max(difficulty.scale, norm->scale);
+}
+
+inline void reference_row(const Problem& p, int64_t b, Result& r, Difficulty& difficulty) {
+  const int64_t B = p.B, I = p.I, H = p.H, P = p.P, length = p.length_of(b);
   const int64_t C = p.has_cells() ? H : 0;
   std::vector<Step> steps(length);
   const auto row = [&](const Numbers& all, int64_t width) {
     return Numbers(all.begin() + b * width, all.begin() + (b + 1) * width);
   };
+  const Numbers mask = recurrent_mask(p, b);
   Numbers h = row(p.h0, P), c = row(p.c0, C);
   for (int64_t s = 0; s < length; ++s) {
     Step& at = steps[s];
     at.t = p.reverse ? length - 1 - s : s;
     at.restarted = p.restarts(at.t, b);
-    if (at.restarted) h.assign(P, 0), c.assign(C, 0);
-    at.h_before = h, at.c_before = c;
-    at.x_part = at.h_part = Numbers(GH);
-    for (int64_t k = 0; k < GH; ++k) {
-      at.x_part[k] = p.bias ? p.bias_ih[k] : 0;
-      at.h_part[k] = p.bias ? p.bias_hh[k] : 0;
-      for (int64_t i = 0; i < I; ++i)
-        at.x_part[k] += p.weight_ih[k * I + i] * p.x[(at.t * B + b) * I + i];
-      for (int64_t j = 0; j < P; ++j) at.h_part[k] += p.weight_hh[k * P + j] * h[j];
+    if (at.restarted) {
+      h = p.restart ? p.restart_h : Numbers(P);
+      c = p.restart ? p.restart_c : Numbers(C);
     }
-    at.u = Numbers(H);
-    const Before before{at.x_part, at.h_part, at.h_before, at.c_before};
-    traits(p.cell).forward(before, c, at.u);
-    at.c = c;
-    const int64_t place = (at.t * B + b) * H;
+    draw_masks(p, b, at);
+    at.h_before = at.h_used = h, at.c_before = c;
+    for (int64_t j = 0; j < P; ++j) at.h_used[j] *= mask[j];
+    products(p, b, at);
+    cell_forward(p, at);
+    note(p, at, difficulty);
+    h = blend(at.zone_h, h, p.projection ? product(p.weight_hr, at.h.data(), P, H) : at.h);
+    c = blend(at.zone_c, c, at.c);
+    const int64_t place = at.t * B + b;
     for (int64_t gate = 0; gate < p.traced_gates(); ++gate)
-      for (int64_t n = 0; n < H; ++n)
-        r.gates[gate * p.T * B * H + place + n] = traits(p.cell).gate(before, int(gate), n, H);
-    std::copy(c.begin(), c.end(), r.cells.begin() + (p.has_cells() ? place : 0));
-    for (int64_t j = 0; j < P; ++j) {
-      h[j] = p.projection ? 0 : at.u[j];
-      for (int64_t n = 0; n < H && p.projection; ++n) h[j] += p.weight_hr[j * H + n] * at.u[n];
-      r.y[(at.t * B + b) * P + j] = h[j];
-    }
+      std::copy_n(&at.gates[gate * H], H, &r.gates[(gate * p.T * B + place) * H]);
+    std::copy(c.begin(), c.end(), r.cells.begin() + (p.has_cells() ? place * H : 0));
+    std::copy(h.begin(), h.end(), r.y.begin() + place * P);
   }
   std::copy(h.begin(), h.end(), r.h_n.begin() + b * P);
   std::copy(c.begin(), c.end(), r.c_n.begin() + b * C);
@@ -132,45 +144,69 @@ inline void reference_row(const Problem& p, int64_t b, Result& r) {
   Numbers dh = row(p.grad_h_n, P), dc = row(p.grad_c_n, C);
   for (int64_t s = length - 1; s >= 0; --s) {
     const Step& at = steps[s];
-    for (int64_t j = 0; j < P; ++j) dh[j] += p.grad_y[(at.t * B + b) * P + j];
-    Numbers du(H), dx_part(GH), dh_part(GH);
-    for (int64_t n = 0; n < H; ++n) {
-      du[n] = p.projection ? 0 : dh[n];
-      for (int64_t j = 0; j < P && p.projection; ++j) {
-        du[n] += p.weight_hr[j * H + n] * dh[j];
-        r.grad_weight_hr[j * H + n] += dh[j] * at.u[n];
-      }
+    const int64_t place = at.t * B + b;
+    for (int64_t j = 0; j < P; ++j) dh[j] += p.grad_y[place * P + j];
+    const Numbers old_h = blend_backward(at.zone_h, dh), old_c = blend_backward(at.zone_c, dc);
+    CellGradient d{dh, dc, {}, {}, {}};
+    if (p.projection) {
+      d.dh.assign(H, 0);
+      product_backward(p.weight_hr, at.h.data(), dh, H, r.grad_weight_hr, d.dh.data());
     }
+    cell_backward(p, at, d, r);
+    if (p.bias) add(r.grad_bias_ih, d.dx_part), add(r.grad_bias_hh, d.dh_part);
+    if (p.options.norm) {
+      const auto back = [&](const Normalised& normal, int weight, const Numbers& dpart) {
+        return normalise_backward(normal, scaled_backward(normal.n, p.norm[weight], dpart,
+                                                          r.grad_norm[weight],
+                                                          r.grad_norm[weight + 1]));
+      };
+      d.dx_part = back(at.x_normal, 0, d.dx_part);
+      d.dh_part = back(at.h_normal, 2, d.dh_part);
+    }
+    product_backward(p.weight_ih, &p.x[place * I], d.dx_part, I, r.grad_weight_ih,
+                     &r.grad_x[place * I]);
     dh.assign(P, 0);
-    traits(p.cell).backward({at.x_part, at.h_part, at.h_before, at.c_before}, at.c, du, dc, dh,
-                            dx_part, dh_part);
-    for (int64_t k = 0; k < GH; ++k) {
-      for (int64_t i = 0; i < I; ++i) {
-        r.grad_x[(at.t * B + b) * I + i] += p.weight_ih[k * I + i] * dx_part[k];
-        r.grad_weight_ih[k * I + i] += dx_part[k] * p.x[(at.t * B + b) * I + i];
-      }
-      for (int64_t j = 0; j < P; ++j) {
-        dh[j] += p.weight_hh[k * P + j] * dh_part[k];
-        r.grad_weight_hh[k * P + j] += dh_part[k] * at.h_before[j];
-      }
-      if (p.bias) r.grad_bias_ih[k] += dx_part[k], r.grad_bias_hh[k] += dh_part[k];
-    }
-    if (at.restarted) dh.assign(P, 0), dc.assign(C, 0);
+    product_backward(p.weight_hh, at.h_used.data(), d.dh_part, P, r.grad_weight_hh, dh.data());
+    for (int64_t j = 0; j < P; ++j) dh[j] = dh[j] * mask[j] + d.dh_before[j] + old_h[j];
+    dc = d.dc;
+    add(dc, old_c);
+    if (!at.restarted) continue;
+    if (p.restart) add(r.grad_restart_h, dh), add(r.grad_restart_c, dc);
+    dh.assign(P, 0), dc.assign(C, 0);
   }
   std::copy(dh.begin(), dh.end(), r.grad_h0.begin() + b * P);
   std::copy(dc.begin(), dc.end(), r.grad_c0.begin() + b * C);
 }
 
-inline Result reference(const Problem& p) {
-  const auto zeros = [](int64_t count) { return Numbers(count, 0.0); };
-  const int64_t cells = p.has_cells() ? p.B * p.H : 0, GH = p.G() * p.H;
-  Result r{zeros(p.T * p.B * p.P), zeros(p.B * p.P), zeros(cells),
-           zeros(p.traced_gates() * p.T * p.B * p.H), zeros(p.T * cells),
-           zeros(p.T * p.B * p.I), zeros(p.B * p.P), zeros(cells),
-           zeros(GH * p.I),        zeros(GH * p.P),  zeros(p.bias ? GH : 0),
-           zeros(p.bias ? GH : 0), zeros(p.projection ? p.P * p.H : 0)};
-  for (int64_t b = 0; b < p.B; ++b) reference_row(p, b, r);
+inline Result reference(const Problem& p, Difficulty* difficulty = nullptr) {
+  const auto like = [](const Numbers& values) { return Numbers(values.size()); };
+  Result r;
+  r.y = like(p.grad_y), r.h_n = like(p.h0), r.c_n = like(p.c0);
+  r.gates = Numbers(p.traced_gates() * p.T * p.B * p.H);
+  r.cells = Numbers(p.has_cells() ? p.T * p.B * p.H : 0);
+  r.grad_x = like(p.x), r.grad_h0 = like(p.h0), r.grad_c0 = like(p.c0);
+  r.grad_weight_ih = like(p.weight_ih), r.grad_weight_hh = like(p.weight_hh);
+  r.grad_bias_ih = like(p.bias_ih), r.grad_bias_hh = like(p.bias_hh);
+  r.grad_weight_hr = like(p.weight_hr), r.grad_peephole = like(p.peephole);
+  for (int i = 0; i < 6; ++i) r.grad_norm[i] = like(p.norm[i]);
+  r.grad_restart_h = like(p.restart_h), r.grad_restart_c = like(p.restart_c);
+  Difficulty seen;
+  for (int64_t b = 0; b < p.B; ++b) reference_row(p, b, r, seen);
+  if (difficulty) *difficulty = seen;
   return r;
+}
+
+// A problem away from corners, where rounding would choose the slope, and from rows that are nearly
+// constant, whose norms have a scale beyond any: others are drawn until there is one.
+inline Problem draw_problem(Case sizes, double corner, double scale = INFINITY) {
+  for (int draw = 0; draw < 1000; ++draw, ++sizes.seed) {
+    Problem problem(sizes);
+    Difficulty difficulty;
+    reference(problem, &difficulty);
+    if (difficulty.corner > corner && difficulty.scale < scale) return problem;
+  }
+  check(false, "%s: there is no such problem away from corners", describe(sizes).c_str());
+  return Problem(sizes);
 }
 
 }  // namespace gatewise_tests

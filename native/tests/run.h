@@ -1,4 +1,4 @@
-// Runs a kernel on a problem and compares the outcome.
+// Runs a kernel on a problem, forward and backward, in memory that is watched.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "../gatewise.h"
+#include "compare.h"
 #include "guarded.h"
 
 namespace gatewise_tests {
@@ -52,39 +53,66 @@ struct Setup {
   int offset = 0;  // elements that every array is shifted by
   bool wants_x = true;
   bool wants_state = true;      // the gradients of h0 and c0
+  bool wants_restart = true;    // the gradients of the state after a cut
   bool final_gradients = true;  // gradients of h_n and c_n come in; otherwise null, for zeros
 };
 
-// Forward and backward, every byte around the outputs watched. Backward runs twice, since it may.
+// The numbers of a problem where a kernel reads them.
 template <typename T>
-Result run_kernel(const Kernels& kernels, const Problem& p, const Setup& setup) {
-  const int offset = setup.offset;
-  const auto view = setup.strided ? View::batch_first : View::time_first;
-  const View x_view = view(p.T, p.B, p.I), y_view = view(p.T, p.B, p.P);
-  const Input<T> x(p.x, x_view, offset), grad_y(p.grad_y, y_view, offset);
-  const Input<T> h0(p.h0, offset), c0(p.c0, offset);
-  const Input<T> weight_ih(p.weight_ih, offset), weight_hh(p.weight_hh, offset);
-  const Input<T> bias_ih(p.bias_ih, offset), bias_hh(p.bias_hh, offset);
-  const Input<T> weight_hr(p.weight_hr, offset);
-  const Input<T> grad_h_n(p.grad_h_n, offset), grad_c_n(p.grad_c_n, offset);
-  const gatewise::Layer layer{p.cell, p.T, p.B, p.I, p.H, p.P, p.reverse, x.get(), x_view.step, x_view.row,
-                              h0.get(), c0.get(), weight_ih.get(), weight_hh.get(), bias_ih.get(),
-                              bias_hh.get(), weight_hr.get(),
-                              p.length.empty() ? nullptr : p.length.data(),
-                              p.cut.empty() ? nullptr : p.cut.data()};
-  const gatewise::Threads threads{setup.run, setup.threads};
-  const int64_t saved_row = kernels.saved_row(dtype_of<T>, p.cell, p.H);
-  const int64_t cells = p.has_cells() ? p.B * p.H : 0, GH = p.G() * p.H;
+struct Inputs {
+  const Problem& p;
+  const View x_view, y_view;
+  const Input<T> x, grad_y, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr;
+  const Input<T> peephole, restart_h, restart_c, grad_h_n, grad_c_n;
+  std::vector<Input<T>> norm;
 
-  // For training, and for inference, which must give the same.
-  Result result;
-  Output<T> y(y_view, offset);
-  Output<T> saved(View::flat(p.T * p.B * saved_row), offset);
+  Inputs(const Problem& p, const Setup& setup)
+      : p(p), x_view(view(setup, p, p.I)), y_view(view(setup, p, p.P)), x(p.x, x_view, setup.offset),
+        grad_y(p.grad_y, y_view, setup.offset), h0(p.h0, setup.offset), c0(p.c0, setup.offset),
+        weight_ih(p.weight_ih, setup.offset), weight_hh(p.weight_hh, setup.offset),
+        bias_ih(p.bias_ih, setup.offset), bias_hh(p.bias_hh, setup.offset),
+        weight_hr(p.weight_hr, setup.offset), peephole(p.peephole, setup.offset),
+        restart_h(p.restart_h, setup.offset), restart_c(p.restart_c, setup.offset),
+        grad_h_n(p.grad_h_n, setup.offset), grad_c_n(p.grad_c_n, setup.offset) {
+    for (const Numbers& values : p.norm) norm.emplace_back(values, setup.offset);
+  }
+
+  gatewise::Layer layer() const {
+    gatewise::Layer layer{p.cell, p.T, p.B, p.I, p.H, p.P, p.reverse, x.get(), x_view.step, x_view.row,
+                          h0.get(), c0.get(), weight_ih.get(), weight_hh.get(), bias_ih.get(),
+                          bias_hh.get(), weight_hr.get(), p.length.empty() ? nullptr : p.length.data(),
+                          p.cut.empty() ? nullptr : p.cut.data(), restart_h.get(), restart_c.get()};
+    const CellOptions& with = p.options;
+    gatewise::Options& o = layer.options;
+    o.any = with.any, o.activation = with.activation, o.gate_activation = with.gate_activation;
+    o.clip = with.clip, o.peephole = peephole.get();
+    for (int i = 0; i < 6; ++i) o.norm[i] = norm[i].get();
+    o.update = with.update, o.recurrent = with.recurrent;
+    o.zoneout_c = with.zoneout_c, o.zoneout_h = with.zoneout_h;
+    o.seed = with.draws ? &with.seed : nullptr;
+    o.stream = with.stream, o.first_step = with.first_step;
+    return layer;
+  }
+
+ private:
+  static View view(const Setup& setup, const Problem& p, int64_t width) {
+    return setup.strided ? View::batch_first(p.T, p.B, width) : View::time_first(p.T, p.B, width);
+  }
+};
+
+// Forward, for training and for inference, which must give the same; leaves y and saved for backward.
+template <typename T>
+void run_forward(const Kernels& kernels, const Inputs<T>& in, const Setup& setup, Output<T>& y,
+                 Output<T>& saved, Result& result) {
+  const Problem& p = in.p;
+  const gatewise::Layer layer = in.layer();
+  const gatewise::Threads threads{setup.run, setup.threads};
   for (const bool save : {false, true}) {
-    Output<T> other_y(y_view, offset);
+    Output<T> other_y(in.y_view, setup.offset);
     Output<T>& out_y = save ? y : other_y;
-    Output<T> h_n(View::flat(p.B * p.P), offset), c_n(View::flat(cells), offset);
-    const gatewise::LayerOutput out{out_y.get(), y_view.step, y_view.row, h_n.get(), c_n.get(),
+    Output<T> h_n(View::flat(int64_t(p.h0.size())), setup.offset);
+    Output<T> c_n(View::flat(int64_t(p.c0.size())), setup.offset);
+    const gatewise::LayerOutput out{out_y.get(), in.y_view.step, in.y_view.row, h_n.get(), c_n.get(),
                                     save ? saved.get() : nullptr};
     const Status status = kernels.forward(dtype_of<T>, layer, out, threads);
     check(status == Status::ok, "forward returned %d", int(status));
@@ -94,87 +122,90 @@ Result run_kernel(const Kernels& kernels, const Problem& p, const Setup& setup) 
     result.c_n = c_n.values("c_n");
     if (save)
       check(before.y == result.y && before.h_n == result.h_n && before.c_n == result.c_n,
-            "inference and training differ");
+            "%s, %s: inference and training differ", kernels.isa, describe(p).c_str());
   }
+  saved.check_surroundings("saved");
 
   const int64_t each = p.T * p.B * p.H;
-  Output<T> gates(View::flat(p.traced_gates() * each), offset);
-  Output<T> traced_cells(View::flat(p.T * cells), offset);
-  gatewise::LayerTrace trace{{}, p.has_cells() ? traced_cells.get() : nullptr};
+  Output<T> gates(View::flat(p.traced_gates() * each), setup.offset);
+  Output<T> cells(View::flat(p.has_cells() ? each : 0), setup.offset);
+  gatewise::LayerTrace trace{{}, p.has_cells() ? cells.get() : nullptr};
   for (int64_t gate = 0; gate < p.traced_gates(); ++gate)
     trace.gates[gate] = gates.get() + gate * each;
   const Status traced = kernels.trace(dtype_of<T>, layer, saved.get(), trace, threads);
   check(traced == Status::ok, "trace returned %d", int(traced));
   result.gates = gates.values("gates");
-  result.cells = traced_cells.values("cells");
+  result.cells = cells.values("cells");
+}
 
-  for (int turn = 0; turn < 2; ++turn) {
-    Output<T> grad_x(View::flat(p.T * p.B * p.I), offset);
-    Output<T> grad_h0(View::flat(p.B * p.P), offset), grad_c0(View::flat(cells), offset);
-    Output<T> grad_weight_ih(View::flat(GH * p.I), offset);
-    Output<T> grad_weight_hh(View::flat(GH * p.P), offset);
-    Output<T> grad_bias_ih(View::flat(GH), offset), grad_bias_hh(View::flat(GH), offset);
-    Output<T> grad_weight_hr(View::flat(p.P * p.H), offset);
-    const gatewise::LayerGradient grad{
-        y.get(), y_view.step, y_view.row, saved.get(), grad_y.get(), y_view.step, y_view.row,
-        setup.final_gradients ? grad_h_n.get() : nullptr,
-        setup.final_gradients ? grad_c_n.get() : nullptr, setup.wants_x ? grad_x.get() : nullptr,
-        setup.wants_state ? grad_h0.get() : nullptr, setup.wants_state ? grad_c0.get() : nullptr,
-        grad_weight_ih.get(), grad_weight_hh.get(), p.bias ? grad_bias_ih.get() : nullptr,
-        p.bias ? grad_bias_hh.get() : nullptr, p.projection ? grad_weight_hr.get() : nullptr};
-    const Status status = kernels.backward(dtype_of<T>, layer, grad, threads);
-    check(status == Status::ok, "backward returned %d", int(status));
-    const Result before = result;
-    if (setup.wants_x) result.grad_x = grad_x.values("grad_x");
-    if (setup.wants_state) result.grad_h0 = grad_h0.values("grad_h0");
-    if (setup.wants_state) result.grad_c0 = grad_c0.values("grad_c0");
-    result.grad_weight_ih = grad_weight_ih.values("grad_weight_ih");
-    result.grad_weight_hh = grad_weight_hh.values("grad_weight_hh");
-    if (p.bias) result.grad_bias_ih = grad_bias_ih.values("grad_bias_ih");
-    if (p.bias) result.grad_bias_hh = grad_bias_hh.values("grad_bias_hh");
-    if (p.projection) result.grad_weight_hr = grad_weight_hr.values("grad_weight_hr");
-    if (turn == 1)
-      for_each_array([](const char* name, const Numbers& first, const Numbers& again) {
-        check(first == again, "%s of a second backward differs", name);
-      }, before, result);
-  }
+template <typename T>
+void run_backward(const Kernels& kernels, const Inputs<T>& in, const Setup& setup, Output<T>& y,
+                  Output<T>& saved, Result& result) {
+  const Problem& p = in.p;
+  const auto like = [&](const Numbers& values) {
+    return Output<T>(View::flat(int64_t(values.size())), setup.offset);
+  };
+  Output<T> x = like(p.x), h0 = like(p.h0), c0 = like(p.c0), weight_ih = like(p.weight_ih);
+  Output<T> weight_hh = like(p.weight_hh), bias_ih = like(p.bias_ih), bias_hh = like(p.bias_hh);
+  Output<T> weight_hr = like(p.weight_hr), peephole = like(p.peephole);
+  Output<T> restart_h = like(p.restart_h), restart_c = like(p.restart_c);
+  std::vector<Output<T>> norm;
+  for (const Numbers& values : p.norm) norm.push_back(like(values));
+  const bool restart = p.restart && setup.wants_restart;
+  const auto wanted = [](bool wants, Output<T>& out) { return wants ? out.get() : nullptr; };
+  gatewise::LayerGradient grad{
+      y.get(), in.y_view.step, in.y_view.row, saved.get(), in.grad_y.get(), in.y_view.step,
+      in.y_view.row, setup.final_gradients ? in.grad_h_n.get() : nullptr,
+      setup.final_gradients ? in.grad_c_n.get() : nullptr, wanted(setup.wants_x, x),
+      wanted(setup.wants_state, h0), wanted(setup.wants_state, c0), weight_ih.get(), weight_hh.get(),
+      wanted(p.bias, bias_ih), wanted(p.bias, bias_hh), wanted(p.projection, weight_hr),
+      wanted(restart, restart_h), wanted(restart && p.has_cells(), restart_c),
+      wanted(p.options.peephole, peephole)};
+  for (int i = 0; i < 6; ++i) grad.grad_norm[i] = wanted(!p.norm[i].empty(), norm[i]);
+  const Status status = kernels.backward(dtype_of<T>, in.layer(), grad, {setup.run, setup.threads});
+  check(status == Status::ok, "backward returned %d", int(status));
+  if (setup.wants_x) result.grad_x = x.values("grad_x");
+  if (setup.wants_state) result.grad_h0 = h0.values("grad_h0");
+  if (setup.wants_state) result.grad_c0 = c0.values("grad_c0");
+  result.grad_weight_ih = weight_ih.values("grad_weight_ih");
+  result.grad_weight_hh = weight_hh.values("grad_weight_hh");
+  if (p.bias) result.grad_bias_ih = bias_ih.values("grad_bias_ih");
+  if (p.bias) result.grad_bias_hh = bias_hh.values("grad_bias_hh");
+  if (p.projection) result.grad_weight_hr = weight_hr.values("grad_weight_hr");
+  result.grad_peephole = peephole.values("grad_peephole");
+  for (int i = 0; i < 6; ++i) result.grad_norm[i] = norm[i].values("grad_norm");
+  if (restart) result.grad_restart_h = restart_h.values("grad_restart_h");
+  if (restart) result.grad_restart_c = restart_c.values("grad_restart_c");
+}
+
+// Forward and backward, every byte around the outputs watched. Backward runs twice, since it may.
+template <typename T>
+Result run_kernel(const Kernels& kernels, const Problem& p, const Setup& setup) {
+  const Inputs<T> in(p, setup);
+  const int64_t saved_row = kernels.saved_row(dtype_of<T>, p.cell, p.H, p.options.norm);
+  Output<T> y(in.y_view, setup.offset);
+  Output<T> saved(View::flat(p.T * p.B * saved_row), setup.offset);
+  Result result;
+  run_forward(kernels, in, setup, y, saved, result);
+  const Output<T> kept_y = y, kept_saved = saved;
+  run_backward(kernels, in, setup, y, saved, result);
+  const Result before = result;
+  run_backward(kernels, in, setup, y, saved, result);
+  for_each_array([&](const char* name, const Numbers& first, const Numbers& again) {
+    check(first == again, "%s, %s: %s of a second backward differs", kernels.isa,
+          describe(p).c_str(), name);
+  }, before, result);
+  check(saved.same_bits(kept_saved) && y.same_bits(kept_y), "%s, %s: backward has written to saved or y",
+        kernels.isa, describe(p).c_str());
   return result;
 }
 
-// ‖got − want‖ / ‖want‖ of the array of a layer, infinite where NaN stands. All numbers are sums of
-// terms of about 0.2 and more, those of weights over all steps and rows; where these cancel their
-// rounding errors do not, so each number counts as at least 0.2·√(number of terms) in the norm.
-inline double relative_error(const char* name, const Numbers& got, const Numbers& want,
-                             const Case& sizes) {
-  if (got.size() != want.size()) return INFINITY;
-  const bool of_weights = std::strstr(name, "weight") || std::strstr(name, "bias");
-  const double terms = of_weights ? double(sizes.T * sizes.B) : 1;
-  double distance = 0, scale = 0;
-  for (std::size_t i = 0; i < want.size(); ++i) {
-    distance += (got[i] - want[i]) * (got[i] - want[i]);
-    scale += want[i] * want[i];
-  }
-  const double least = 0.04 * terms * double(want.size()) + 1e-300;
-  const double error = std::sqrt(distance / std::max(scale, least));
-  return std::isnan(error) ? INFINITY : error;
-}
-
-// Rounding errors of sums of K terms grow as sqrt(K) at worst here (random signs), those of the
-// recurrence linearly with the few steps in which a state forgets; measured errors are a quarter.
-template <typename T>
-double tolerance(const Case& sizes) {
-  const double terms = double(sizes.I + sizes.P) + 0.1 * double(sizes.T * sizes.B);
-  return std::numeric_limits<T>::epsilon() * (16 + std::sqrt(terms));
-}
-
-inline std::string describe(const Case& c) {
-  char text[160];
-  std::snprintf(text, sizeof text, "%s T%ld B%ld I%ld H%ld P%ld%s%s%s%s%s seed %u",
-                traits(c.cell).name, long(c.T), long(c.B), long(c.I), long(c.H), long(c.P),
-                c.reverse ? " reverse" : "",
-                c.bias ? "" : " no bias", c.projection ? " projected" : "",
-                c.lengths ? " lengths" : "", c.reset ? " reset" : "", c.seed);
-  return text;
+// The reference's results without those that a setup does not ask for.
+inline Result as_asked(Result want, const Setup& setup) {
+  if (!setup.wants_x) want.grad_x.clear();
+  if (!setup.wants_state) want.grad_h0.clear(), want.grad_c0.clear();
+  if (!setup.wants_restart) want.grad_restart_h.clear(), want.grad_restart_c.clear();
+  return want;
 }
 
 }  // namespace gatewise_tests

@@ -15,7 +15,7 @@ command -v ninja >/dev/null && generator=-GNinja
 # Fresh memory holds huge numbers instead of zeros, so that reading it before writing shows.
 export MALLOC_PERTURB_=128 MALLOC_MMAP_THRESHOLD_=33554432
 failed=0
-for test in contract math layers threads; do
+for test in contract sabotage masks math layers options threads; do
   "$build/native/tests/test_$test" "$@" || { failed=1; echo "test_$test: FAILED"; }
 done
 exit $failed

@@ -16,17 +16,54 @@ class Cell(enum.Enum):
     gru = 1
     rnn_tanh = 2
     rnn_relu = 3
+    lstm_coupled = 4
+    lstm_no_forget = 5
+
+class Activation(enum.Enum):
+    tanh = 0
+    sigmoid = 1
+    relu = 2
+    hardtanh = 3
+    hardsigmoid = 4
 
 class Layer:
     def __init__(self, cell: Cell, /, *arguments: int) -> None: ...
+    def set_options(
+        self,
+        activation: Activation,
+        gate_activation: Activation,
+        clip: float,
+        peephole: int,
+        norms: Sequence[int],
+        /,
+    ) -> None: ...
+    def set_masks(
+        self,
+        update: float,
+        recurrent: float,
+        zoneout_c: float,
+        zoneout_h: float,
+        seed: int,
+        stream: int,
+        first_step: int,
+        /,
+    ) -> None: ...
+    def set_restart(self, h: int, c: int, /) -> None: ...
+
+class OptionGradients:
+    def __init__(
+        self, restart_h: int, restart_c: int, peephole: int, norms: Sequence[int], /
+    ) -> None: ...
 
 class Kernels:
     @property
     def isa(self) -> str: ...
     def lanes(self, dtype: Dtype, /) -> int: ...
-    def saved_row(self, dtype: Dtype, cell: Cell, hidden: int, /) -> int: ...
+    def saved_row(self, dtype: Dtype, cell: Cell, hidden: int, normalised: bool, /) -> int: ...
     def forward(self, dtype: Dtype, layer: Layer, /, *arguments: int) -> int: ...
-    def backward(self, dtype: Dtype, layer: Layer, /, *arguments: int) -> int: ...
+    def backward(
+        self, dtype: Dtype, layer: Layer, /, *arguments: int | OptionGradients | None
+    ) -> int: ...
     def trace(
         self,
         dtype: Dtype,
@@ -39,6 +76,19 @@ class Kernels:
     ) -> int: ...
     def evaluate(
         self, dtype: Dtype, function: int, source: int, target: int, count: int, /
+    ) -> None: ...
+    def mask(
+        self,
+        dtype: Dtype,
+        seed: int,
+        stream: int,
+        step: int,
+        word: int,
+        probability: float,
+        rows: int,
+        columns: int,
+        target: int,
+        /,
     ) -> None: ...
     def burn(self, dtype: Dtype, iterations: int, threads: int, /) -> int: ...
 

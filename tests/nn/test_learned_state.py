@@ -12,7 +12,6 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import gatewise.nn
-from gatewise.errors import InvalidStateError
 from gatewise.nn import GRU, LSTM, Stack
 from support.backends import CHOICES
 from support.compare import assert_close, assert_equal
@@ -250,13 +249,28 @@ def test_copies_and_state_dicts_hold_them():
     assert repr(learned) == "LSTM(3, 4, num_layers=2, learn_initial_state=True)"
 
 
-@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
-def test_a_reset_is_refused(kind):
-    learned, _ = make(kind)
+@each_backend
+@each_configuration
+def test_a_reset_puts_the_learned_state(kind, options, backend):
+    learned, _ = make(kind, backend=backend, **options)
+    x, cut = torch.randn(T, 1, I, dtype=torch.float64), 2
+    reset = torch.zeros(T, 1, dtype=torch.bool)
+    reset[cut] = True
+    weights = list(learned.parameters())
+
+    def gradients(y: Tensor) -> dict[str, Tensor]:
+        pull = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape)
+        return dict(enumerate(torch.autograd.grad((y * pull).sum(), weights)))
+
+    whole = learned(x, reset=reset)[0]
+    apart = torch.cat([learned(x[:cut])[0], learned(x[cut:])[0]])
+    assert_close({"y": whole}, {"y": apart}, tolerance=TOLERANCE)
+    assert_close(gradients(whole), gradients(apart), tolerance=TOLERANCE)
+    # Whatever state came in, a cut at the first step discards it.
     reset = torch.zeros(T, B, dtype=torch.bool)
-    message = (
-        rf"^{kind}\(reset\): expected None in a layer with learn_initial_state=True, got a mask"
-    )
-    for hx in (None, learned.initial_state(B)):
-        with pytest.raises(InvalidStateError, match=message):
-            learned(an_input(), hx, reset=reset)
+    reset[0] = True
+    if learned.num_directions == 1:
+        hx = learned.initial_state(B)
+        other = tuple(2 * part for part in hx) if isinstance(hx, tuple) else 2 * hx
+        same = learned(an_input(), other, reset=reset)[0]
+        assert_close({"y": same}, {"y": learned(an_input())[0]}, tolerance=TOLERANCE)

@@ -73,11 +73,13 @@ def test_the_same_seed_gives_the_same_parameters(kind, options):
 def test_the_constructors_have_torchs_arguments_in_torchs_order():
     shared = [name for name in inspect.signature(nn.RNNBase.__init__).parameters if name != "mode"]
     shared.remove("proj_size")
-    gru = list(inspect.signature(gatewise.nn.GRU.__init__).parameters)
-    own = ["residual", "learn_initial_state", "backend"]
-    assert gru == [*shared, "init", "chrono_steps", *own]
-    rnn = list(inspect.signature(gatewise.nn.RNN.__init__).parameters)
-    assert rnn == [*shared[:4], "nonlinearity", *shared[4:], "init", *own]
+    # What is ours comes after, by name only.
+    for kind, given in {"GRU": shared, "RNN": [*shared[:4], "nonlinearity", *shared[4:]]}.items():
+        parameters = inspect.signature(getattr(gatewise.nn, kind).__init__).parameters.values()
+        kinds = [p.kind for p in parameters]
+        assert [p.name for p in parameters][: len(given)] == given
+        assert set(kinds[: len(given)]) == {inspect.Parameter.POSITIONAL_OR_KEYWORD}
+        assert set(kinds[len(given) :]) == {inspect.Parameter.KEYWORD_ONLY}
     given = (3, 4, 2, "relu", False, True, 0.5, True)
     relu = gatewise.nn.RNN(*given, device="cpu", dtype=torch.float64)
     assert repr(relu) == repr(nn.RNN(*given, device="cpu", dtype=torch.float64))

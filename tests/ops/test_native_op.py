@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +35,9 @@ class Operands(NamedTuple):
     weights: list[Tensor]
     lengths: Tensor | None
     reset: Tensor | None
+    seed: Tensor | None = None
+    restart_h: Tensor | None = None
+    restart_c: Tensor | None = None
 
 
 def operands(
@@ -46,7 +50,7 @@ def operands(
 
 def backward_operands(case: LayerCase, dtype: torch.dtype = torch.float32) -> tuple:
     given = operands(case, dtype)
-    y, final, saved = recurrent(*given, True)
+    y, final, saved = recurrent(*given, save=True)
     grads = (torch.ones_like(y), [torch.ones_like(state) for state in final])
     return (*grads, *given, y, saved, True, True)
 
@@ -54,7 +58,7 @@ def backward_operands(case: LayerCase, dtype: torch.dtype = torch.float32) -> tu
 def train(case: LayerCase) -> dict[str, Tensor]:
     """Return outputs and all gradients of one call."""
     given = operands(case, grad=True)
-    y, final, _ = recurrent(*given, True)
+    y, final, _ = recurrent(*given, save=True)
     inputs = [given.x, *given.states, *given.weights]
     grads = torch.autograd.grad((y * y).sum() + sum(state.sum() for state in final), inputs)
     named = {"y": y} | {f"final{n}": state for n, state in enumerate(final)}
@@ -86,19 +90,19 @@ VARIANTS = {
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_opcheck(variant, dtype):
     case = VARIANTS[variant]
-    torch.library.opcheck(recurrent.default, (*operands(case, dtype, grad=True), True))
-    torch.library.opcheck(recurrent.default, (*operands(case, dtype), False))
+    torch.library.opcheck(recurrent.default, operands(case, dtype, grad=True), {"save": True})
+    torch.library.opcheck(recurrent.default, operands(case, dtype))
     torch.library.opcheck(recurrent_backward.default, backward_operands(case, dtype))
 
 
 def test_opcheck_with_lengths():
     case = LayerCase(T=4, B=3, D=2, lengths=True, reset=True)
-    torch.library.opcheck(recurrent.default, (*operands(case), False))
+    torch.library.opcheck(recurrent.default, operands(case))
     torch.library.opcheck(recurrent_backward.default, backward_operands(case))
     # The saved rows beyond the lengths are never written, so two calls differ there.
     tests = ("test_schema", "test_autograd_registration", "test_faketensor")
-    saving = (*operands(case, grad=True), True)
-    torch.library.opcheck(recurrent.default, saving, test_utils=tests)
+    saving = operands(case, grad=True), {"save": True}
+    torch.library.opcheck(recurrent.default, *saving, test_utils=tests)
 
 
 def dual(t: Tensor) -> Tensor:
@@ -170,7 +174,7 @@ def test_a_large_output_keeps_its_size_and_its_copy_need_not():
 
 def test_backward_twice_gives_the_same():
     given = operands(CASE, grad=True)
-    y = recurrent(*given, True)[0]
+    y = recurrent(*given, save=True)[0]
     inputs = [given.x, *given.states, *given.weights]
     first = torch.autograd.grad(y.sum(), inputs, retain_graph=True)
     again = torch.autograd.grad(y.sum(), inputs)
@@ -187,10 +191,10 @@ def test_backward_frees_what_forward_saved():
     case = LayerCase(T=200, B=64, I=16, H=256)
     given = operands(case, grad=True)
     saved = 200 * 64 * 5 * 256 * 4  # gates and cells
-    y = recurrent(*given, True)[0]
+    y = recurrent(*given, save=True)[0]
     y.sum().backward()
     before = resident_bytes()
-    again = recurrent(*given, True)[0]  # finds the memory that the backward gave back
+    again = recurrent(*given, save=True)[0]  # finds the memory that the backward gave back
     assert y.grad_fn is not None
     assert again.grad_fn is not None
     assert resident_bytes() - before < saved / 2
@@ -198,16 +202,41 @@ def test_backward_frees_what_forward_saved():
 
 def test_a_backward_without_saving_says_so():
     given = operands(CASE, grad=True)
-    y = recurrent(*given, False)[0]
+    y = recurrent(*given, save=False)[0]
     with pytest.raises(InvalidStateError, match="save=True"):
         y.sum().backward()
 
 
-@pytest.mark.parametrize("length", [0, -1, 5])
+@pytest.mark.parametrize("length", [-1, 5])
 def test_lengths_out_of_range_raise(length):
     given = operands(CASE)._replace(lengths=torch.tensor([1, length, 4]))
-    with pytest.raises(InvalidValueError, match="lengths: expected values from 1 to T"):
+    with pytest.raises(InvalidValueError, match="lengths: expected values from 0 to T"):
         recurrent(*given)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_row_without_steps_hands_its_state_on(cell):
+    given = operands(replace(CASE, cell=cell), grad=True)
+    given = given._replace(lengths=torch.tensor([2, 0, 4]))
+    y, final, _ = recurrent(*given, save=True)
+    assert not y[:, 1].any()
+    for before, after in zip(given.states, final, strict=True):
+        assert torch.equal(before[:, 1], after[:, 1])
+    pull = [torch.randn_like(after) for after in final]
+    grad_x, *grads = torch.autograd.grad(
+        (y.sum(), *final), [given.x, *given.states], (torch.ones(()), *pull)
+    )
+    assert not grad_x[:, 1].any()
+    for grad, pulled in zip(grads, pull, strict=True):
+        assert torch.equal(grad[:, 1], pulled[:, 1])
+    # The others are as they are without it.
+    others = [0, 2]
+    less = given._replace(
+        x=given.x[:, others],
+        states=[state[:, others] for state in given.states],
+        lengths=torch.tensor([2, 4]),
+    )
+    assert torch.equal(recurrent(*less)[0], y[:, others])
 
 
 WRONG_OPERANDS = {

@@ -1,4 +1,4 @@
-"""ONNX's own test cases for the LSTM operator, those without peepholes, as its wheel ships them."""
+"""ONNX's own test cases for the operators LSTM, GRU and RNN, as its wheel ships them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from support.backends import BACKENDS, layer_of
+from gatewise.ops.reference import PLAIN, CellOptions
+from support.backends import BACKENDS, KERNELS, layer_of
 from support.compare import assert_close
+
+# ONNX stacks gates in another order than torch: where each of ours stands in theirs.
+OPERATORS = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 
 
 def _cases() -> dict:
     node = importlib.import_module("onnx.backend.test.case.node")
-    importlib.import_module("onnx.backend.test.case.node.lstm")
-    cases = {case.name: case for case in node._NodeTestCases}
+    for module in ("lstm", "gru", "rnn"):
+        importlib.import_module(f"onnx.backend.test.case.node.{module}")
     return {
-        name: case
-        for name, case in cases.items()
-        if case.model.graph.node[0].op_type == "LSTM" and "peephole" not in name
+        case.name: case
+        for case in node._NodeTestCases
+        if case.model.graph.node[0].op_type in OPERATORS
     }
 
 
@@ -27,7 +31,13 @@ CASES = _cases()
 
 
 def test_the_wheel_ships_the_cases_that_we_know():
-    known = {"test_lstm_defaults", "test_lstm_with_initial_bias", "test_lstm_batchwise"}
+    known = {
+        *(f"test_lstm_{name}" for name in ("defaults", "with_initial_bias", "with_peepholes")),
+        *(f"test_gru_{name}" for name in ("defaults", "with_initial_bias", "seq_length")),
+        *(f"test_simple_rnn_{name}" for name in ("defaults", "with_initial_bias")),
+        *("test_rnn_seq_length", "test_lstm_batchwise", "test_gru_batchwise"),
+        "test_simple_rnn_batchwise",
+    }
     assert known <= CASES.keys()
 
 
@@ -43,37 +53,53 @@ def test_case(name, backend):
     expected = dict(
         zip([n for n in node.output if n], (torch.from_numpy(v) for v in wanted), strict=True)
     )
-    computed = _run_onnx(layer_of(backend), inputs, attributes)
-    assert_close({n: computed[n] for n in expected}, expected, tolerance=2e-7)
+    computed = _run_onnx(node.op_type, backend, inputs, attributes)
+    assert_close({n: computed[n] for n in expected}, expected, tolerance=1e-6)
 
 
-def _run_onnx(layer, inputs: dict[str, Tensor], attributes: dict) -> dict[str, Tensor]:
-    """Run an ONNX LSTM: gates i, o, f, c; Y is T×D×B×H; everything batch first with layout 1."""
-    x, w, r = inputs["X"], _gates(inputs["W"]), _gates(inputs["R"])
-    H = attributes["hidden_size"]
+def _run_onnx(
+    operator: str, backend: str, inputs: dict[str, Tensor], attributes: dict
+) -> dict[str, Tensor]:
+    """Run an operator of ONNX: Y is T×D×B×H; everything batch first with layout 1."""
+    order, H = OPERATORS[operator], attributes["hidden_size"]
+    cell = {"LSTM": "lstm", "RNN": "rnn_tanh", "GRU": "gru_before"}[operator]
+    if attributes.get("linear_before_reset"):
+        cell = "gru"
+    x = inputs["X"]
     batch_first = attributes.get("layout", 0) == 1
     if batch_first:
         x = x.transpose(0, 1)
-    B, D = x.shape[1], w.shape[0]
+    B, D = x.shape[1], inputs["W"].shape[0]
     zeros = x.new_zeros(D, B, H)
-    h0, c0 = inputs.get("initial_h", zeros), inputs.get("initial_c", zeros)
-    bias = inputs.get("B", x.new_zeros(D, 8 * H))
-    b_ih, b_hh = _gates(bias[:, : 4 * H]), _gates(bias[:, 4 * H :])
+    states = [inputs.get("initial_h", zeros)]
+    if operator == "LSTM":
+        states.append(inputs.get("initial_c", zeros))
+    bias = inputs.get("B", x.new_zeros(D, 2 * len(order) * H)).chunk(2, dim=1)
+    parts = [_in_our_order(part, order) for part in (inputs["W"], inputs["R"], *bias)]
+    options = PLAIN
+    if "P" in inputs:  # i, o, f
+        parts.append(_in_our_order(inputs["P"], (0, 2, 1)))
+        options = CellOptions(peephole=True)
+    weights = [part[d] for d in range(D) for part in parts]
     reverse = attributes.get("direction", "forward") == "reverse"
-    lengths = inputs.get("sequence_lens")
-    weights = [part[d] for d in range(D) for part in (w, r, b_ih, b_hh)]
     if reverse:  # the second direction of a layer whose first is of no interest
-        weights, h0, c0 = weights * 2, h0.repeat(2, 1, 1), c0.repeat(2, 1, 1)
-    y, h_n, c_n, _ = layer(x, h0, c0, weights, lengths=None if lengths is None else lengths.long())
+        weights, states = weights * 2, [state.repeat(2, 1, 1) for state in states]
+    lengths = inputs.get("sequence_lens")
+    y, *final, _ = layer_of(backend if cell in KERNELS else "reference", cell)(
+        x,
+        *states,
+        weights,
+        lengths=None if lengths is None else lengths.long(),
+        options=options,
+    )
     y = y.unflatten(-1, (-1, H)).transpose(1, 2)
     if reverse:
-        y, h_n, c_n = y[:, 1:], h_n[1:], c_n[1:]
+        y, final = y[:, 1:], [state[1:] for state in final]
     if batch_first:
-        y, h_n, c_n = y.permute(2, 0, 1, 3), h_n.transpose(0, 1), c_n.transpose(0, 1)
-    return {"Y": y, "Y_h": h_n, "Y_c": c_n}
+        y, final = y.permute(2, 0, 1, 3), [state.transpose(0, 1) for state in final]
+    return {"Y": y} | dict(zip(("Y_h", "Y_c"), final, strict=False))
 
 
-def _gates(stacked: Tensor) -> Tensor:
-    """Turn D×4H×… from ONNX's order i, o, f, c into ours, i, f, c, o."""
-    i, o, f, c = stacked.chunk(4, dim=1)
-    return torch.cat([i, f, c, o], dim=1)
+def _in_our_order(stacked: Tensor, order: tuple[int, ...]) -> Tensor:
+    parts = stacked.chunk(len(order), dim=1)
+    return torch.cat([parts[position] for position in order], dim=1)

@@ -21,7 +21,7 @@ each_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], id
 
 def case_of(cell: str) -> LayerCase:
     """Everything at once, so that nothing can hide: directions, lengths, resets, trace."""
-    P = 3 if cell == "lstm" else 0
+    P = 3 if cell.startswith("lstm") else 0
     return LayerCase(cell=cell, T=7, B=5, D=2, P=P, lengths=True, reset=True, trace=True, seed=3)
 
 

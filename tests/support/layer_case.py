@@ -5,16 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gatewise.ops import reference
+from gatewise.ops.reference import PLAIN, CellOptions
 
 from .compare import jitter
 
 Layer = Callable[..., tuple]
-"""``layer(x, *states, weights, *, lengths, reset, trace) -> (y, *final states, trace)``."""
+"""``layer(x, *states, weights, *, lengths, reset, trace, …) -> (y, *final states, trace)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +37,15 @@ class LayerCase:
     contiguous: bool = True
     scale: float = 1.0
     seed: int = 0
+    options: CellOptions = PLAIN
+    draws: bool = False  # whether there is a seed for masks
+    restart: bool = False  # whether there is a state after cuts
 
     def __str__(self) -> str:
-        changed = (f for f in fields(self) if getattr(self, f.name) != f.default)
-        return "-".join(f"{f.name}{getattr(self, f.name)}" for f in changed) or "plain"
+        changed = [f for f in fields(self) if getattr(self, f.name) != f.default]
+        parts = [f"{f.name}{getattr(self, f.name)}" for f in changed if f.name != "options"]
+        parts += [f"{n}{v}" for n, v in self.options._asdict().items() if v != getattr(PLAIN, n)]
+        return "-".join(parts) or "plain"
 
     def tensors(self, dtype: torch.dtype, moved: int = 0) -> dict[str, Tensor]:
         """Return x, the states and the weights: values that float32 holds exactly, in ``dtype``.
@@ -57,10 +64,23 @@ class LayerCase:
                 shapes[f"b_ih{direction}"] = shapes[f"b_hh{direction}"] = (gates * self.H,)
             if self.P:
                 shapes[f"w_hr{direction}"] = (self.P, self.H)
+            if self.options.peephole:
+                shapes[f"p_{direction}"] = ((gates - 1) * self.H,)
+            if self.options.layer_norm:
+                joint = ("ih", "hh", "c")[: 1 + self.states]
+                for name in joint:
+                    wide = self.H if name == "c" else gates * self.H
+                    shapes[f"n_{name}{direction}"] = shapes[f"m_{name}{direction}"] = (wide,)
+        if self.restart:
+            shapes["restart_h"] = (self.D, width)
+            if self.states == 2:
+                shapes["restart_c"] = (self.D, self.H)
         values = {name: torch.randn(shape, generator=draw) for name, shape in shapes.items()}
         for name, value in values.items():
             if name.startswith(("w_", "b_")):
                 value *= self.scale / self.H**0.5
+            if name.startswith("n_"):
+                value += 1  # weights of norms
         values = {name: jitter(value, moved).to(dtype) for name, value in values.items()}
         if not self.contiguous:
             values = {name: _strided(value) for name, value in values.items()}
@@ -71,12 +91,17 @@ class LayerCase:
         """How many tensors the state of the cell is."""
         return len(reference.CELLS[self.cell].states)
 
-    def sequence_options(self) -> dict[str, Tensor | None]:
-        """Return ``lengths`` and ``reset`` for the layer."""
+    def sequence_options(self) -> dict[str, Any]:
+        """Return ``lengths``, ``reset`` and what else the layer takes."""
         draw = torch.Generator().manual_seed(self.seed + 1)
         lengths = torch.randint(1, self.T + 1, (self.B,), generator=draw) if self.lengths else None
         reset = torch.rand(self.T, self.B, generator=draw) < 0.4 if self.reset else None
-        return {"lengths": lengths, "reset": reset}
+        named: dict[str, Any] = {"lengths": lengths, "reset": reset}
+        if self.options != PLAIN:
+            named["options"] = self.options
+        if self.draws:
+            named["seed"] = torch.randint(-(2**62), 2**62, (1,), generator=draw)
+        return named
 
 
 def evaluate(
@@ -85,8 +110,12 @@ def evaluate(
     """Return every output of ``layer`` and the gradient of every input and weight."""
     tensors = {name: value.requires_grad_() for name, value in case.tensors(dtype, moved).items()}
     x, *others = tensors.values()
-    states, weights = others[: case.states], others[case.states :]
-    y, *final, trace = layer(x, *states, weights, trace=case.trace, **case.sequence_options())
+    restarts = case.states if case.restart else 0
+    states, weights = others[: case.states], others[case.states : len(others) - restarts]
+    named = case.sequence_options()
+    if restarts:
+        named["restart"] = tuple(others[-restarts:])
+    y, *final, trace = layer(x, *states, weights, trace=case.trace, **named)
     results = {"y": y} | dict(zip(("h_n", "c_n"), final, strict=False))
     results |= {f"trace.{name}": value for name, value in (trace or {}).items()}
     draw = torch.Generator().manual_seed(case.seed + 2)
@@ -116,12 +145,11 @@ def reference_of(cell: str) -> Layer:
 def torch_of(cell: str) -> Layer:
     """Return torch's own operation where it can do what is asked; else plain torch."""
 
-    def layer(x, *arguments, lengths=None, reset=None, trace=False):
+    def layer(x, *arguments, trace=False, **named):
         *states, weights = arguments
-        if lengths is not None or reset is not None or trace:
-            return reference_of(cell)(
-                x, *states, weights, lengths=lengths, reset=reset, trace=trace
-            )
+        given = any(value is not None for value in named.values())
+        if trace or given or not hasattr(torch, cell):
+            return reference_of(cell)(x, *states, weights, trace=trace, **named)
         directions = states[0].shape[0]
         with warnings.catch_warnings():
             # oneDNN says once that it has no projections.

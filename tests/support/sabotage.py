@@ -15,19 +15,29 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gatewise.ops import reference
-from gatewise.ops.reference.sequence import Step, Weights
+from gatewise.ops.reference.sequence import Step
+from gatewise.ops.reference.weights import Weights
 
 from .layer_case import Layer, reference_of
 
-GATES = {"lstm": "ifgo", "gru": "rzn", "rnn_tanh": "h", "rnn_relu": "h"}
+GATES = {
+    "lstm": "ifgo",
+    "gru": "rzn",
+    "rnn_tanh": "h",
+    "rnn_relu": "h",
+    "lstm_coupled": "fgo",
+    "lstm_no_forget": "igo",
+    "gru_before": "rzn",
+}
 
 
 def wrong_layers(cell: str) -> dict[str, Layer]:
     """Return the wrong layers of a cell by what is wrong with them."""
     layers = _wrong_weights(cell) | _wrong_inputs(cell) | _wrong_directions(cell)
-    if cell == "lstm":
-        return layers | _wrong_lstms()
-    return layers | (_wrong_grus() if cell == "gru" else _wrong_rnns(cell))
+    own = {"lstm": _wrong_lstms, "gru": _wrong_grus}
+    own["gru_before"] = lambda: {"reset gate after the product": _with_step(cell, _gru_step)}
+    own |= dict.fromkeys(("lstm_coupled", "lstm_no_forget"), partial(_wrong_lstms_of_three, cell))
+    return layers | own.get(cell, partial(_wrong_rnns, cell))()
 
 
 def _wrong_weights(cell: str) -> dict[str, Layer]:
@@ -120,6 +130,29 @@ def _wrong_lstms() -> dict[str, Layer]:
     }
 
 
+def _wrong_lstms_of_three(cell: str) -> dict[str, Layer]:
+    """What may go wrong where one of the four gates is none."""
+
+    def step(projected, state, at, *, closed: float, squash=torch.tanh):
+        h, c = state
+        gate, g, o = (projected + at.product(h)).chunk(3, dim=-1)
+        gate, g, o = gate.sigmoid(), g.tanh(), o.sigmoid()
+        i, f = (closed - gate, gate) if cell == "lstm_coupled" else (gate, closed)
+        c = f * c + i * g
+        h = F.linear(o * squash(c), at.weights.w_hr)
+        return (h, c), (gate, g, o)
+
+    def as_the_other(projected, state, at):
+        other = "lstm_no_forget" if cell == "lstm_coupled" else "lstm_coupled"
+        return reference.CELLS[other].step(projected, state, at)
+
+    return {
+        "the missing gate slightly off": _with_step(cell, partial(step, closed=1 + 1e-5)),
+        "h without tanh": _with_step(cell, partial(step, closed=1.0, squash=lambda c: c)),
+        "the other cell of three gates": _with_step(cell, as_the_other),
+    }
+
+
 def _wrong_grus() -> dict[str, Layer]:
     return {
         "reset gate before the product": _with_step("gru", partial(_gru_step, early=True)),
@@ -139,7 +172,7 @@ def _wrong_grus() -> dict[str, Layer]:
 def _gru_step(
     projected,
     state,
-    weights,
+    at,
     *,
     update=lambda z: z,
     squash=torch.tanh,
@@ -149,10 +182,10 @@ def _gru_step(
 ):
     (h,) = state
     x_r, x_z, x_n = projected.chunk(3, dim=-1)
-    h_r, h_z, h_n = F.linear(h, weights.w_hh, weights.b_hh).chunk(3, dim=-1)
+    h_r, h_z, h_n = at.product(h).chunk(3, dim=-1)
     r, z = pick((x_r + h_r).sigmoid()), update((x_z + h_z).sigmoid())
     if early:
-        w_n, b_n = weights.w_hh.chunk(3)[2], weights.b_hh.chunk(3)[2]
+        w_n, b_n = at.weights.w_hh.chunk(3)[2], at.weights.b_hh.chunk(3)[2]
         n = squash(x_n + F.linear(r * h, w_n, b_n))
     else:
         n = squash(x_n + r * h_n)
@@ -160,12 +193,12 @@ def _gru_step(
 
 
 def _wrong_rnns(cell: str) -> dict[str, Layer]:
-    def other(projected, state, weights):
-        z = projected + F.linear(state[0], weights.w_hh, weights.b_hh)
+    def other(projected, state, at):
+        z = projected + at.product(state[0])
         return (z.tanh() if cell == "rnn_relu" else z.relu(),), ()
 
-    def leaky(projected, state, weights):
-        z = projected + F.linear(state[0], weights.w_hh, weights.b_hh)
+    def leaky(projected, state, at):
+        z = projected + at.product(state[0])
         return (F.leaky_relu(z, 1e-4) if cell == "rnn_relu" else z.tanh() * (1 + 1e-5),), ()
 
     return {
@@ -192,11 +225,11 @@ def _with_weights(cell: str, change: Callable[[Weights], Weights]) -> Layer:
     def layer(x, *arguments, **options):
         *states, weights = arguments
         count = len(weights) // states[0].shape[0]
-        names = Weights._fields if count == 5 else Weights._fields[:count]
+        names = Weights._fields[:count]
         changed: list[Tensor] = []
         for start in range(0, len(weights), count):
             part = Weights(**dict(zip(names, weights[start : start + count], strict=True)))
-            changed += [weight for weight in change(part) if weight is not None]
+            changed += [weight for weight in change(part)[:5] if weight is not None]
         return reference_of(cell)(x, *states, changed, **options)
 
     return layer
@@ -218,17 +251,15 @@ def _cut(weight: Tensor) -> Tensor:
 def _with_cell(change, *, squash=torch.tanh, stale: bool = False, cut_h: bool = False) -> Layer:
     """Return the layer with a wrong step: ``change`` alters its gates and the c it starts from."""
 
-    def step(projected, state, weights):
+    def step(projected, state, at):
         h, c = state
-        raw = (projected + F.linear(h.detach() if cut_h else h, weights.w_hh, weights.b_hh)).chunk(
-            4, dim=-1
-        )
+        raw = (projected + at.product(h.detach() if cut_h else h)).chunk(4, dim=-1)
         parts = {f"raw_{gate}": value for gate, value in zip("ifgo", raw, strict=True)}
         parts |= {gate: parts[f"raw_{gate}"].sigmoid() for gate in "ifo"}
         parts |= {"g": parts["raw_g"].tanh(), "c": c}
         change(parts)
         after = parts["f"] * parts["c"] + parts["i"] * parts["g"]
-        h = F.linear(parts["o"] * squash(c if stale else after), weights.w_hr)
+        h = F.linear(parts["o"] * squash(c if stale else after), at.weights.w_hr)
         return (h, after), tuple(parts[gate] for gate in "ifgo")
 
     return _with_step("lstm", step)

@@ -15,14 +15,15 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.conventions import parameter_suffix
-from gatewise.errors import InvalidStateError
 from gatewise.nn import _validate
 from gatewise.nn._initial_values import Init, set_initial_values
 from gatewise.nn._layout import Arranged, States, arrange, restore, restore_trace
+from gatewise.nn._masks import draw_seed, drop_input, drop_weights
 from gatewise.nn._options import ModuleWithOptions
+from gatewise.nn._torch_methods import TorchMethods
 from gatewise.ops import dispatch
 from gatewise.ops.backends import Backend
-from gatewise.ops.reference import CELLS
+from gatewise.ops.reference import CELLS, PLAIN, CellOptions
 
 
 def own_weights(module: nn.Module, names: Sequence[str]) -> list[Any]:
@@ -40,7 +41,7 @@ def zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
     return torch.where(valid.unsqueeze(-1) if x.dim() == 3 else valid, x, torch.zeros_like(x))
 
 
-class RecurrentLayer(ModuleWithOptions):
+class RecurrentLayer(TorchMethods, ModuleWithOptions):
     """Base of the layers: torch's parameters under torch's names, in torch's order.
 
     Subclasses set ``kind`` (the name in messages), ``mode`` (torch's name of the cell) and
@@ -64,6 +65,13 @@ class RecurrentLayer(ModuleWithOptions):
     chrono_steps: int | None = None
     forget_bias: float | None = None
     residual: bool = False
+    layer_norm: bool = False
+    peephole: bool = False
+    input_dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    update_dropout: float = 0.0
+    weight_dropout: float = 0.0
+    zoneout: Any = 0.0
     learn_initial_state: bool = False
     backend: Backend = "auto"
 
@@ -126,17 +134,24 @@ class RecurrentLayer(ModuleWithOptions):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw every weight from U(−1/√H, 1/√H), in torch's order; then do what ``init`` asks for.
+        """Draw every weight from U(−1/√H, 1/√H), torch's in its order, then the peepholes.
 
-        Learned initial states become zero.
+        Then do what ``init`` asks for. Learned initial states become zero, norms leave alone.
         """
         bound = 1.0 / math.sqrt(self.hidden_size)
         learned = {name for names in self._initial_names for name in names}
+        peepholes = []
         for name, weight in self.named_parameters():
-            if name in learned:
+            if name in learned or name.startswith("bias_ln_"):
                 nn.init.zeros_(weight)
+            elif name.startswith("weight_ln_"):
+                nn.init.ones_(weight)
+            elif name.startswith("weight_peephole_"):
+                peepholes.append(weight)
             else:
                 nn.init.uniform_(weight, -bound, bound)
+        for weight in peepholes:
+            nn.init.uniform_(weight, -bound, bound)
         if self.init == "torch" and self.forget_bias is None:
             return
         for position, names in enumerate(self._all_weights):
@@ -177,7 +192,9 @@ class RecurrentLayer(ModuleWithOptions):
 
     def explain(self) -> str:
         """Say in a sentence which kernel runs this layer on this machine, and why."""
-        return str(dispatch.explain(self.layer_weights()[0], backend=self.backend))
+        weights, options = self.layer_weights()[0], self._cell_options(0)
+        choice = dispatch.explain(weights, self.cell, options=options, backend=self.backend)
+        return str(choice)
 
     def layer_weights(self) -> list[list[Tensor]]:
         """Return the weights of each layer, its directions one after the other in a flat list."""
@@ -185,54 +202,6 @@ class RecurrentLayer(ModuleWithOptions):
         if not self.bidirectional:
             return by_direction
         return [f + r for f, r in zip(by_direction[::2], by_direction[1::2], strict=True)]
-
-    @property
-    def all_weights(self) -> list[list[Tensor]]:
-        """The weights of each layer and direction, as torch's layers give them."""
-        return [[getattr(self, name) for name in names] for names in self._all_weights]
-
-    @property
-    def _flat_weights(self) -> list[Tensor]:
-        return [weight for weights in self.all_weights for weight in weights]
-
-    @property
-    def _flat_weights_names(self) -> list[str]:
-        return [name for names in self._all_weights for name in names]
-
-    def flatten_parameters(self) -> None:
-        """Do nothing: torch's layers pack their weights for cuDNN here; ours need no packing."""
-
-    def get_expected_hidden_size(
-        self,
-        input: Tensor,  # noqa: A002
-        batch_sizes: Tensor | None,
-    ) -> tuple[int, int, int]:
-        """Return the shape of h_0 for an input (batched, or packed steps with batch_sizes)."""
-        batch_axis = 0 if self.batch_first else 1
-        batch = input.size(batch_axis) if batch_sizes is None else int(batch_sizes[0])
-        return self.num_layers * self.num_directions, batch, self.state_size
-
-    def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:  # noqa: A002
-        """Raise unless the input (batched, or packed steps with batch_sizes) fits the layer."""
-        axes = 3 if batch_sizes is None else 2
-        if input.dim() != axes:
-            raise InvalidStateError(f"{self.kind}(input)", f"{axes} axes", str(input.dim()))
-        _validate.check_input(self, input, self._flat_weights[0])
-
-    def check_hidden_size(
-        self,
-        hx: Tensor,
-        expected_hidden_size: tuple[int, ...],
-        msg: str = "Expected hidden size {}, got {}",
-    ) -> None:
-        """Raise unless ``hx`` has the expected shape."""
-        if hx.size() != expected_hidden_size:
-            raise InvalidStateError(
-                f"{self.kind}(hx)",
-                f"shape {tuple(expected_hidden_size)}",
-                f"shape {tuple(hx.shape)}",
-                msg.format(expected_hidden_size, list(hx.size())) + ".",
-            )
 
     def extra_repr(self) -> str:
         """Show the sizes and every option that is not torch's default."""
@@ -282,7 +251,32 @@ class RecurrentLayer(ModuleWithOptions):
             shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
         if self.proj_size:
             shapes["weight_hr"] = (self.proj_size, self.hidden_size)
+        if self.peephole:
+            shapes["weight_peephole"] = (gates - self.hidden_size,)
+        if self.layer_norm:
+            norms = {"ih": gates, "hh": gates} | (
+                {"c": self.hidden_size} if self._has_cells else {}
+            )
+            for name, size in norms.items():
+                shapes |= {f"weight_ln_{name}": (size,), f"bias_ln_{name}": (size,)}
         return shapes
+
+    @property
+    def _has_cells(self) -> bool:
+        return len(CELLS[self.cell].states) > 1
+
+    def _cell_options(self, layer: int) -> CellOptions:
+        """Return what the cell of a layer does, as the module stands."""
+        zone_c, zone_h = self.zoneout if self._has_cells else (0.0, self.zoneout)
+        options = CellOptions(
+            peephole=self.peephole,
+            layer_norm=self.layer_norm,
+            update_dropout=self.update_dropout if self.training else 0.0,
+            recurrent_dropout=self.recurrent_dropout if self.training else 0.0,
+            zoneout_c=zone_c,
+            zoneout_h=zone_h,
+        )
+        return options._replace(stream=2 * layer) if options.masked else options
 
     def _run(
         self,
@@ -292,6 +286,7 @@ class RecurrentLayer(ModuleWithOptions):
         reset: Tensor | None,
         *,
         trace: bool,
+        recompute: int | None,
     ) -> tuple[Tensor | PackedSequence, States, States]:
         """Run the layers above each other.
 
@@ -299,24 +294,33 @@ class RecurrentLayer(ModuleWithOptions):
             The output and the final states as the caller's layout has them, and the parts of the
             trace, none unless it is asked for.
         """
-        self._refuse_reset_to_learned_states(reset)
+        if recompute is not None:
+            _validate.check_recompute(self.kind, recompute, trace=trace)
         weights = self.layer_weights()
         call = arrange(self, weights[0][0], given, hx, lengths, reset)
-        x = call.x
-        results = []
+        x, results, options = call.x, [], PLAIN
+        seed = draw_seed(x.device) if self._draws else None
         for layer, (layer_weights, states) in enumerate(
             zip(weights, self._layer_states(call), strict=True)
         ):
             if layer and self.dropout and self.training:
                 x = torch.dropout(x, self.dropout, train=True)
+            options = self._cell_options(layer)
+            below = x
+            if seed is not None:
+                below, layer_weights = self._dropped(x, layer_weights, seed, layer)
             result = dispatch.run_layer(
                 self.cell,
-                x,
+                below,
                 states,
                 layer_weights,
                 lengths=call.lengths,
                 reset=call.reset,
                 trace=trace,
+                options=options,
+                seed=seed,
+                restart=self._restart(layer) if reset is not None else (),
+                recompute=recompute,
                 backend=self.backend,
             )
             results.append(result)
@@ -325,17 +329,40 @@ class RecurrentLayer(ModuleWithOptions):
         y, final = restore(self, call, x, final)
         if not trace:
             return y, final, ()
-        traces = [(result.trace or {}).values() for result in results]
+        traces = [self._shown(result.trace or {}, call.lengths) for result in results]
         return y, final, restore_trace(call, tuple(map(_join, zip(*traces, strict=True))))
 
-    def _refuse_reset_to_learned_states(self, reset: Tensor | None) -> None:
-        if reset is not None and self.learn_initial_state:
-            raise InvalidStateError(
-                f"{self.kind}(reset)",
-                "None in a layer with learn_initial_state=True",
-                "a mask",
-                "Run the pieces apart: a reset puts zeros after the cut, not the learned state.",
-            )
+    def _shown(self, trace: dict[str, Tensor], lengths: Tensor | None) -> States:  # noqa: ARG002
+        """Return the parts of a layer's trace, D×T×B×…, in the order of the class that shows it."""
+        return tuple(trace.values())
+
+    @property
+    def _draws(self) -> bool:
+        """Whether a forward draws masks."""
+        zoneout = any(self.zoneout) if self._has_cells else self.zoneout
+        chances = (self.input_dropout, self.recurrent_dropout, self.update_dropout)
+        return self.training and bool(any(chances) or self.weight_dropout or zoneout)
+
+    def _dropped(
+        self, x: Tensor, weights: list[Tensor], seed: Tensor, layer: int
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the input of a layer and its weights, with what dropout leaves of them."""
+        if self.input_dropout:
+            x = drop_input(x, seed, layer, self.input_dropout, self.backend)
+        if self.weight_dropout:
+            count = len(weights) // self.num_directions
+            weights = drop_weights(weights, count, seed, layer, self.weight_dropout, self.backend)
+        return x, weights
+
+    def _restart(self, layer: int) -> States:
+        """Return the states after a cut, each D×…; none for zeros."""
+        if not self.learn_initial_state:
+            return ()
+        D = self.num_directions
+        return tuple(
+            torch.stack(own_weights(self, names[layer * D : (layer + 1) * D]))
+            for names in self._initial_names
+        )
 
     def _add_input(self, y: Tensor, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Return y + x (T×B×F) if the layer is residual and the widths agree, else y."""

@@ -26,6 +26,7 @@ class SingleStateLayer(RecurrentLayer):
         lengths: Tensor | Sequence[int] | None = None,
         reset: Tensor | None = None,
         trace: Literal[False] = False,
+        recompute: int | None = None,
     ) -> tuple[Tensor, Tensor]: ...
 
     @overload
@@ -35,6 +36,7 @@ class SingleStateLayer(RecurrentLayer):
         hx: Tensor | None = None,
         *,
         trace: Literal[False] = False,
+        recompute: int | None = None,
     ) -> tuple[PackedSequence, Tensor]: ...
 
     @overload
@@ -48,7 +50,16 @@ class SingleStateLayer(RecurrentLayer):
         trace: Literal[True],
     ) -> tuple[Tensor, Tensor, Any]: ...
 
-    def forward(self, input, hx=None, *, lengths=None, reset=None, trace=False):  # noqa: A002
+    def forward(
+        self,
+        input,  # noqa: A002
+        hx=None,
+        *,
+        lengths=None,
+        reset=None,
+        trace=False,
+        recompute=None,
+    ):
         """Run the layers over a batch of sequences.
 
         Args:
@@ -62,6 +73,9 @@ class SingleStateLayer(RecurrentLayer):
                 that step, in both directions: the state starts afresh, as if the pieces were run
                 apart. At step 0 it discards h_0.
             trace: Whether to return the gates and states of every step as well.
+            recompute: In training, keep the states of every so many steps only, and run the steps
+                between again in backward: memory beyond input and output no longer grows with T,
+                for about a third more time. Differentiable once; not with ``trace``.
 
         Returns:
             The output, T×B×(D·H) in the layout of the input, then ``h_n``, shaped like ``hx``, then
@@ -74,7 +88,7 @@ class SingleStateLayer(RecurrentLayer):
         if hx is not None and not isinstance(hx, Tensor):
             raise InvalidTypeError(f"{self.kind}(hx)", "a tensor h_0", type(hx).__name__)
         y, (h_n,), parts = self._run(
-            input, None if hx is None else (hx,), lengths, reset, trace=trace
+            input, None if hx is None else (hx,), lengths, reset, trace=trace, recompute=recompute
         )
         return (y, h_n, self.Trace(*parts)) if trace else (y, h_n)
 

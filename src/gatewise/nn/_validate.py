@@ -6,7 +6,6 @@ catches torch's works unchanged.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -21,7 +20,7 @@ from gatewise.errors import (
     InvalidTypeError,
     InvalidValueError,
 )
-from gatewise.ops.backends import BACKENDS
+from gatewise.nn._option_faults import option_faults, type_and_value
 
 
 @runtime_checkable
@@ -67,10 +66,10 @@ def check_constructor(
     """
     for name, value in (("bias", bias), ("batch_first", batch_first)):
         if not isinstance(value, bool):
-            raise InvalidTypeError(f"{where}({name})", "a bool", _type_and_value(value))
+            raise InvalidTypeError(f"{where}({name})", "a bool", type_and_value(value))
     for name, value in sizes.items():
         if not isinstance(value, int):
-            raise InvalidTypeError(f"{where}({name})", "an int", _type_and_value(value))
+            raise InvalidTypeError(f"{where}({name})", "an int", type_and_value(value))
     faults: list[GatewiseError] = [
         InvalidValueError(f"{where}({name})", "at least 1", str(sizes[name]))
         for name in ("input_size", "hidden_size", "num_layers")
@@ -89,7 +88,7 @@ def check_constructor(
                 str(sizes["proj_size"]),
             )
         )
-    faults += _option_faults(where, options, bias=bias, inits=inits)
+    faults += option_faults(where, options, bias=bias, inits=inits)
     if len(faults) == 1:
         raise faults[0]
     InvalidSettingsError.raise_any(where, faults)
@@ -217,68 +216,17 @@ def check_reset(kind: str, reset: Tensor, expected: tuple[int, ...], device: tor
         raise InvalidStateError(where, f"the input's device {device}", str(reset.device))
 
 
-def _option_faults(
-    where: str, options: Mapping[str, Any], *, bias: bool, inits: Sequence[str]
-) -> list[GatewiseError]:
-    """Return what is wrong with the options that torch lacks."""
-    faults: list[GatewiseError] = [
-        InvalidTypeError(f"{where}({name})", "a bool", _type_and_value(options[name]))
-        for name in ("residual", "learn_initial_state")
-        if not isinstance(options[name], bool)
-    ]
-    init, backend = options["init"], options["backend"]
-    if init not in inits:
-        faults.append(InvalidValueError(f"{where}(init)", _one_of(inits), repr(init)))
-    elif init == "chrono" and not bias:
-        faults.append(
-            InvalidValueError(
-                f"{where}(init)", "bias=True with 'chrono', which sets biases", "bias=False"
-            )
-        )
-    if "chrono_steps" in options:
-        faults += _chrono_faults(f"{where}(chrono_steps)", options["chrono_steps"], init)
-    if "forget_bias" in options:
-        faults += _forget_faults(f"{where}(forget_bias)", options["forget_bias"], init, bias=bias)
-    if backend not in BACKENDS:
-        faults.append(InvalidValueError(f"{where}(backend)", _one_of(BACKENDS), repr(backend)))
-    return faults
-
-
-def _chrono_faults(where: str, steps: object, init: object) -> list[GatewiseError]:
-    least = "the longest dependency in steps, at least 2"
-    if steps is None:
-        return [InvalidValueError(where, least, "None")] if init == "chrono" else []
-    faults: list[GatewiseError] = []
-    if init != "chrono":
-        faults.append(
-            InvalidValueError(
-                where,
-                f"None with init={init!r}",
-                repr(steps),
-                "Give init='chrono' as well, or neither.",
-            )
-        )
+def check_recompute(kind: str, steps: object, *, trace: bool) -> None:
+    """Refuse what is no length of a piece, and a trace together with it."""
+    where = f"{kind}(recompute)"
     if not isinstance(steps, int) or isinstance(steps, bool):
-        faults.append(InvalidTypeError(where, "an int", _type_and_value(steps)))
-    elif steps < 2:
-        faults.append(InvalidValueError(where, least, str(steps)))
-    return faults
-
-
-def _forget_faults(where: str, value: object, init: object, *, bias: bool) -> list[GatewiseError]:
-    if value is None:
-        return []
-    faults: list[GatewiseError] = []
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        faults.append(InvalidTypeError(where, "a number", _type_and_value(value)))
-    elif not math.isfinite(value):
-        faults.append(InvalidValueError(where, "a finite number", str(value)))
-    if init == "chrono":
-        remedy = "Chrono sets the biases of the forget gate: choose one of the two."
-        faults.append(InvalidValueError(where, "None with init='chrono'", repr(value), remedy))
-    if not bias:
-        faults.append(InvalidValueError(where, "None with bias=False", repr(value)))
-    return faults
+        raise InvalidTypeError(where, "a number of steps or None", type_and_value(steps))
+    if steps < 1:
+        raise InvalidValueError(where, "at least 1", str(steps))
+    if trace:
+        raise InvalidValueError(
+            where, "None with trace=True", str(steps), "Recomputing keeps nothing to show."
+        )
 
 
 def _autocast_dtype(x: Tensor, weight: Tensor) -> torch.dtype | None:
@@ -293,11 +241,3 @@ def _autocast_dtype(x: Tensor, weight: Tensor) -> torch.dtype | None:
 
 def _shape(value: Tensor) -> str:
     return f"shape {tuple(value.shape)}"
-
-
-def _type_and_value(value: object) -> str:
-    return f"{type(value).__name__} {value!r}"
-
-
-def _one_of(names: Sequence[str]) -> str:
-    return " or ".join(f"'{name}'" for name in names)

@@ -57,8 +57,24 @@ class GRU(SingleStateLayer):
             their widths agree: in every layer but the first, and there if I = D·H. Not part of
             ``h_n`` nor of a trace; zero beyond the lengths all the same.
         learn_initial_state: Whether there are parameters for the state before the first step,
-            ``initial_h_l0`` (H) and so on, used for every sequence of a call without ``hx``. Zero
-            at first. Not together with ``reset``.
+            ``initial_h_l0`` (H) and so on, used for every sequence of a call without ``hx``,
+            and after every ``reset``. Zero at first.
+        reset_after: Whether the reset gate acts after the recurrent product, as in torch and cuDNN.
+            Before it, as Cho et al. (2014) wrote it and Keras has it as an option, there is no
+            native kernel yet: it runs in plain torch.
+        layer_norm: Whether W_ih·x and W_hh·h, each over all gates together, are normalised (Ba,
+            Kiros & Hinton 2016): ``weight_ln_ih_l0`` and ``weight_ln_hh_l0`` (3·H), and biases
+            alike. The other biases are added after the norms.
+        input_dropout: Probability of zeroing a feature of the input of each layer, the same in all
+            steps of a sequence (Gal & Ghahramani 2016). Dropouts and zoneout are drawn in train
+            mode, anew in each forward, from torch's default generator.
+        recurrent_dropout: The same for h on its way into the recurrent product.
+        update_dropout: Probability of zeroing an element of the candidate n, anew in each step
+            (Semeniuta, Severyn & Barth 2016).
+        zoneout: Probability that an element of h stays what it was, anew in each step; in eval mode
+            that part of it stays (Krueger et al. 2017).
+        weight_dropout: Probability of zeroing an element of the recurrent weights, for all of a
+            forward (Merity, Keskar & Socher 2018).
         backend: ``native`` or ``reference`` to insist on one; ``auto`` takes the native kernel
             wherever there is one. See `explain`.
 
@@ -74,9 +90,20 @@ class GRU(SingleStateLayer):
 
     kind = "GRU"
     mode = "GRU"
-    cell = "gru"
     Trace = GRUTrace
-    staying = ("init", "chrono_steps", "learn_initial_state", "backend")
+    travelling = ("residual", "reset_after", "layer_norm", "zoneout")
+    staying = (
+        "init",
+        "chrono_steps",
+        "learn_initial_state",
+        "input_dropout",
+        "recurrent_dropout",
+        "update_dropout",
+        "weight_dropout",
+        "backend",
+    )
+    reset_after: bool = True
+    zoneout: float = 0.0
 
     def __init__(
         self,
@@ -94,6 +121,13 @@ class GRU(SingleStateLayer):
         chrono_steps: int | None = None,
         residual: bool = False,
         learn_initial_state: bool = False,
+        reset_after: bool = True,
+        layer_norm: bool = False,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        update_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        weight_dropout: float = 0.0,
         backend: Backend = "auto",
     ) -> None:
         super().__init__(
@@ -112,6 +146,18 @@ class GRU(SingleStateLayer):
                 "chrono_steps": chrono_steps,
                 "residual": residual,
                 "learn_initial_state": learn_initial_state,
+                "reset_after": reset_after,
+                "layer_norm": layer_norm,
+                "input_dropout": input_dropout,
+                "recurrent_dropout": recurrent_dropout,
+                "update_dropout": update_dropout,
+                "zoneout": zoneout,
+                "weight_dropout": weight_dropout,
                 "backend": backend,
             },
         )
+
+    @property
+    def cell(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Our name of the cell."""
+        return "gru" if self.reset_after else "gru_before"

@@ -11,8 +11,10 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.errors import InvalidTypeError
 from gatewise.nn._initial_values import Init
-from gatewise.nn._recurrent import RecurrentLayer
+from gatewise.nn._layout import States
+from gatewise.nn._recurrent import RecurrentLayer, zero_padding
 from gatewise.ops.backends import Backend
+from gatewise.ops.reference import CellOptions
 
 LSTMStates = tuple[Tensor, Tensor]
 
@@ -69,7 +71,31 @@ class LSTM(RecurrentLayer):
             ``h_n`` nor of a trace; zero beyond the lengths all the same.
         learn_initial_state: Whether there are parameters for the state before the first step,
             ``initial_h_l0`` (P), ``initial_c_l0`` (H) and so on, used for every sequence of a call
-            without ``hx``. Zero at first. Not together with ``reset``.
+            without ``hx``, and after every ``reset``. Zero at first.
+        peephole: Whether the gates see the cell state, through ``weight_peephole_l0`` and so on: a
+            row of H for each gate there is, in the order i, f, o (Gers & Schmidhuber 2000).
+        coupled_gates: Whether i = 1 − f. Weights then stack f, g, o (Greff et al. 2017).
+        forget_gate: Whether there is one; without, f = 1, and weights stack i, g, o (Hochreiter &
+            Schmidhuber 1997).
+        layer_norm: Whether W_ih·x and W_hh·h, each over all gates together, and the cell state on
+            its way out are normalised (Ba, Kiros & Hinton 2016): ``weight_ln_ih_l0`` and
+            ``weight_ln_hh_l0`` (G·H), ``weight_ln_c_l0`` (H), and biases alike. The other biases
+            are added after the norms.
+        activation: Function of the candidate and of the cell state on its way out: ``tanh``,
+            ``sigmoid``, ``relu``, ``hardtanh``, ``hardsigmoid``; others of torch's, such as
+            ``gelu`` or ``softsign``, run without a native kernel.
+        gate_activation: That of the gates, likewise.
+        cell_clip: The cell state is held to ±cell_clip in every step; None for no limit.
+        input_dropout: Probability of zeroing a feature of the input of each layer, the same in all
+            steps of a sequence (Gal & Ghahramani 2016). Dropouts and zoneout are drawn in train
+            mode, anew in each forward, from torch's default generator.
+        recurrent_dropout: The same for h on its way into the recurrent product.
+        update_dropout: Probability of zeroing an element of the candidate, anew in each step
+            (Semeniuta, Severyn & Barth 2016).
+        zoneout: Probabilities that an element of c, and of h, stays what it was, anew in each step;
+            in eval mode that part of it stays (Krueger et al. 2017).
+        weight_dropout: Probability of zeroing an element of the recurrent weights, for all of a
+            forward (Merity, Keskar & Socher 2018).
         backend: ``native`` or ``reference`` to insist on one; ``auto`` takes the native kernel
             wherever there is one. See `explain`.
 
@@ -87,8 +113,34 @@ class LSTM(RecurrentLayer):
 
     kind = "LSTM"
     mode = "LSTM"
-    cell = "lstm"
-    staying = ("init", "chrono_steps", "forget_bias", "learn_initial_state", "backend")
+    travelling = (
+        "residual",
+        "peephole",
+        "coupled_gates",
+        "forget_gate",
+        "layer_norm",
+        "activation",
+        "gate_activation",
+        "cell_clip",
+        "zoneout",
+    )
+    staying = (
+        "init",
+        "chrono_steps",
+        "forget_bias",
+        "learn_initial_state",
+        "input_dropout",
+        "recurrent_dropout",
+        "update_dropout",
+        "weight_dropout",
+        "backend",
+    )
+    coupled_gates: bool = False
+    forget_gate: bool = True
+    activation: str = "tanh"
+    gate_activation: str = "sigmoid"
+    cell_clip: float | None = None
+    zoneout: tuple[float, float] = (0.0, 0.0)
 
     def __init__(
         self,
@@ -108,6 +160,18 @@ class LSTM(RecurrentLayer):
         forget_bias: float | None = None,
         residual: bool = False,
         learn_initial_state: bool = False,
+        peephole: bool = False,
+        coupled_gates: bool = False,
+        forget_gate: bool = True,
+        layer_norm: bool = False,
+        activation: str = "tanh",
+        gate_activation: str = "sigmoid",
+        cell_clip: float | None = None,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        update_dropout: float = 0.0,
+        zoneout: tuple[float, float] = (0.0, 0.0),
+        weight_dropout: float = 0.0,
         backend: Backend = "auto",
     ) -> None:
         super().__init__(
@@ -127,9 +191,46 @@ class LSTM(RecurrentLayer):
                 "forget_bias": forget_bias,
                 "residual": residual,
                 "learn_initial_state": learn_initial_state,
+                "peephole": peephole,
+                "coupled_gates": coupled_gates,
+                "forget_gate": forget_gate,
+                "layer_norm": layer_norm,
+                "activation": activation,
+                "gate_activation": gate_activation,
+                "cell_clip": cell_clip,
+                "input_dropout": input_dropout,
+                "recurrent_dropout": recurrent_dropout,
+                "update_dropout": update_dropout,
+                "zoneout": tuple(zoneout) if isinstance(zoneout, list) else zoneout,
+                "weight_dropout": weight_dropout,
                 "backend": backend,
             },
         )
+
+    @property
+    def cell(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Our name of the cell."""
+        if self.coupled_gates:
+            return "lstm_coupled"
+        return "lstm" if self.forget_gate else "lstm_no_forget"
+
+    def _cell_options(self, layer: int) -> CellOptions:
+        return (
+            super()
+            ._cell_options(layer)
+            ._replace(
+                activation=self.activation,
+                gate_activation=self.gate_activation,
+                cell_clip=self.cell_clip or 0.0,
+            )
+        )
+
+    def _shown(self, trace: dict[str, Tensor], lengths: Tensor | None) -> States:
+        if "i" not in trace:
+            trace = trace | {"i": _within(1 - trace["f"], lengths)}
+        if "f" not in trace:
+            trace = trace | {"f": _within(torch.ones_like(trace["i"]), lengths)}
+        return tuple(trace[name] for name in Trace._fields)
 
     @overload
     def forward(
@@ -140,6 +241,7 @@ class LSTM(RecurrentLayer):
         lengths: Tensor | Sequence[int] | None = None,
         reset: Tensor | None = None,
         trace: Literal[False] = False,
+        recompute: int | None = None,
     ) -> tuple[Tensor, LSTMStates]: ...
 
     @overload
@@ -149,6 +251,7 @@ class LSTM(RecurrentLayer):
         hx: LSTMStates | None = None,
         *,
         trace: Literal[False] = False,
+        recompute: int | None = None,
     ) -> tuple[PackedSequence, LSTMStates]: ...
 
     @overload
@@ -162,7 +265,16 @@ class LSTM(RecurrentLayer):
         trace: Literal[True],
     ) -> tuple[Tensor, LSTMStates, Trace]: ...
 
-    def forward(self, input, hx=None, *, lengths=None, reset=None, trace=False):  # noqa: A002
+    def forward(
+        self,
+        input,  # noqa: A002
+        hx=None,
+        *,
+        lengths=None,
+        reset=None,
+        trace=False,
+        recompute=None,
+    ):
         """Run the layers over a batch of sequences.
 
         Args:
@@ -176,6 +288,9 @@ class LSTM(RecurrentLayer):
                 that step, in both directions: the state starts afresh, as if the pieces were run
                 apart. At step 0 it discards h_0 and c_0.
             trace: Whether to return a `Trace` as well.
+            recompute: In training, keep the states of every so many steps only, and run the steps
+                between again in backward: memory beyond input and output no longer grows with T,
+                for about a third more time. Differentiable once; not with ``trace``.
 
         Returns:
             The output, T×B×(D·P) in the layout of the input, then ``(h_n, c_n)``, shaped like
@@ -187,7 +302,7 @@ class LSTM(RecurrentLayer):
         """
         if hx is not None and not isinstance(hx, tuple | list):
             raise InvalidTypeError("LSTM(hx)", "a tuple (h_0, c_0)", type(hx).__name__)
-        y, states, parts = self._run(input, hx, lengths, reset, trace=trace)
+        y, states, parts = self._run(input, hx, lengths, reset, trace=trace, recompute=recompute)
         return (y, states, Trace(*parts)) if trace else (y, states)
 
     @property
@@ -229,3 +344,8 @@ class LSTM(RecurrentLayer):
         if permutation is None:
             return hx
         return hx[0].index_select(1, permutation), hx[1].index_select(1, permutation)
+
+
+def _within(gate: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return a gate of all steps, D×T×B×H, with zeros beyond the lengths."""
+    return gate if lengths is None else torch.stack([zero_padding(part, lengths) for part in gate])

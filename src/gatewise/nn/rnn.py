@@ -52,8 +52,8 @@ class RNN(SingleStateLayer):
             their widths agree: in every layer but the first, and there if I = D·H. Not part of
             ``h_n`` nor of a trace; zero beyond the lengths all the same.
         learn_initial_state: Whether there are parameters for the state before the first step,
-            ``initial_h_l0`` (H) and so on, used for every sequence of a call without ``hx``. Zero
-            at first. Not together with ``reset``.
+            ``initial_h_l0`` (H) and so on, used for every sequence of a call without ``hx``,
+            and after every ``reset``. Zero at first.
         backend: ``native`` or ``reference`` to insist on one; ``auto`` takes the native kernel
             wherever there is one. See `explain`.
 

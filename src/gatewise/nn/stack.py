@@ -101,6 +101,7 @@ class Stack(nn.Module):
         lengths: Tensor | Sequence[int] | None = None,
         reset: Tensor | None = None,
         trace: bool = False,
+        recompute: int | None = None,
     ) -> tuple[Tensor, StackState] | tuple[Tensor, StackState, tuple[Any, ...]]:
         """Run all layers over a batch of sequences.
 
@@ -112,6 +113,7 @@ class Stack(nn.Module):
             reset: Where sequences begin anew, in the layout of x without its last axis, see
                 `LSTM.forward`.
             trace: Whether to return the gates and states of every recurrent layer.
+            recompute: Keep the states of every so many steps only, see `LSTM.forward`.
 
         Returns:
             The output in the layout of x, the state after the last step, and with ``trace=True``
@@ -138,7 +140,9 @@ class Stack(nn.Module):
             if not isinstance(layer, RecurrentLayer):
                 x = layer(x)
                 continue
-            x, states, *traced = layer(x, next(before), lengths=lengths, reset=reset, trace=trace)
+            x, states, *traced = layer(
+                x, next(before), lengths=lengths, reset=reset, trace=trace, recompute=recompute
+            )
             after.append(states)
             traces += traced
         if lengths is not None and not isinstance(self.layers[-1], RecurrentLayer):

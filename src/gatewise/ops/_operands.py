@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from gatewise.errors import InvalidStateError
-from gatewise.ops.reference import CELLS
+from gatewise.errors import InvalidStateError, InvalidValueError
+from gatewise.ops.reference import CELLS, PLAIN, CellOptions
+from gatewise.ops.reference.weights import Weights, split_weights
 
 Shape = Sequence[int | torch.SymInt]
 """Sizes of a tensor; symbolic while torch.compile traces with dynamic shapes."""
@@ -30,6 +31,9 @@ class Operands(NamedTuple):
         weights: Flat list; `gatewise.ops.reference.layer` has its order and shapes.
         lengths: int64 [B], or None.
         reset: bool T×B, or None.
+        seed: Of the masks, int64 with one element, or None for no dropout.
+        restart: The states after a cut, h D×P, then D×H; empty for zeros.
+        options: Of the cell.
     """
 
     cell: str
@@ -38,11 +42,36 @@ class Operands(NamedTuple):
     weights: Sequence[Tensor]
     lengths: Tensor | None = None
     reset: Tensor | None = None
+    seed: Tensor | None = None
+    restart: Sequence[Tensor] = ()
+    options: CellOptions = PLAIN
 
     @property
     def hidden(self) -> int | torch.SymInt:
         """H, which only the weights tell of every cell."""
         return self.weights[1].shape[0] // CELLS[self.cell].gates
+
+    def tensors(self) -> list[Any]:
+        """Return the tensors that have gradients, in one flat list."""
+        return [self.x, *self.states, *self.weights, *self.restart]
+
+    def counts(self) -> list[int]:
+        """Return how that list is parted: x, states, weights, restart."""
+        return [1, len(self.states), len(self.weights), len(self.restart)]
+
+    def replaced(self, tensors: Sequence[Any]) -> Operands:
+        """Return the operands with other tensors, or what belongs to them, in place of those."""
+        (x,), states, weights, restart = parted(tensors, self.counts())
+        return self._replace(x=x, states=states, weights=weights, restart=restart)
+
+    def split(self, values: Sequence[Any]) -> list[Weights]:
+        """Name what goes with each of the weights, for each direction.
+
+        Raises:
+            InvalidValueError: There are not as many as a layer has.
+        """
+        directions, states = self.states[0].shape[0], len(self.states)
+        return split_weights(values, int(directions), self.options, states)
 
 
 class Kept(NamedTuple):
@@ -72,14 +101,15 @@ def check_layer(operands: Operands, dtypes: Sequence[torch.dtype]) -> None:
         InvalidStateError: A shape or dtype does not fit, or a tensor carries a tangent of
             forward-mode differentiation.
     """
-    cell, x, states, weights, lengths, reset = operands
-    refuse_tangents(x, *states, *weights)
+    cell, x, states, weights, lengths, reset, *_ = operands
+    refuse_tangents(x, *states, *weights, *operands.restart)
     if not _fits(operands, dtypes):
         raise InvalidStateError(
             "gatewise::recurrent",
-            f"a cell of {', '.join(CELLS)}, x [T, B, I], states [D, B, P], then [D, B, H], and "
-            "weights of one dtype, float32 or float64, lengths int64 [B], reset bool [T, B]",
-            f"{cell!r}, {_described((x, *states, *weights, lengths, reset))}",
+            f"a cell of {', '.join(CELLS)}, x [T, B, I], states [D, B, P], then [D, B, H], weights "
+            "of its options, all of one dtype, float32 or float64, lengths int64 [B], reset bool "
+            "[T, B], a seed int64 [1], restart [D, P], then [D, H]",
+            f"{cell!r}, {_described((x, *states, *weights, lengths, reset))}, {operands.options}",
         )
 
 
@@ -144,7 +174,7 @@ def refuse_transform(*_: Any, **__: Any) -> NoReturn:
 
 
 def _fits(operands: Operands, dtypes: Sequence[torch.dtype]) -> bool:
-    name, x, states, weights, lengths, reset = operands
+    name, x, states, _, lengths, reset, seed, restart, options = operands
     cell = CELLS.get(name)
     if cell is None or len(states) != len(cell.states):
         return False
@@ -152,31 +182,61 @@ def _fits(operands: Operands, dtypes: Sequence[torch.dtype]) -> bool:
         return False
     T, B, I = x.shape  # noqa: E741
     D, _, P = states[0].shape
-    projects = len(cell.states) > 1
-    counts = (2, 3, 4, 5) if projects else (2, 4)
-    if D not in (1, 2) or len(weights) % D or len(weights) // D not in counts:
+    if D not in (1, 2) or not _fit_weights(operands, cell.gates):
         return False
-    count = len(weights) // D
-    H = operands.hidden
-    shapes = [(cell.gates * H, I), (cell.gates * H, P)]
-    if count >= 4:
-        shapes += [(cell.gates * H,), (cell.gates * H,)]
-    if count in (3, 5):
-        shapes += [(P, H)]
+    H, dtype = operands.hidden, x.dtype
     widths = [P] + [H] * (len(states) - 1)
-    dtype = x.dtype
     return (
         dtype in dtypes
         and min(T, B, I, H, P) >= 1
-        and (P == H or count in (3, 5))
-        and all(w.shape == s and w.dtype == dtype for w, s in zip(weights, shapes * D, strict=True))
+        and (not name.startswith("rnn") or options.plain)
+        and (not options.reverse or D == 1)
         and all(
             state.shape == (D, B, width) and state.dtype == dtype
             for state, width in zip(states, widths, strict=True)
         )
+        and len(restart) in (0, len(states))
+        and all(
+            part.shape == (D, width) and part.dtype == dtype
+            for part, width in zip(restart, widths, strict=False)
+        )
         and (lengths is None or (lengths.shape == (B,) and lengths.dtype == torch.int64))
         and (reset is None or (reset.shape == (T, B) and reset.dtype == torch.bool))
+        and (seed is None or (seed.numel() == 1 and seed.dtype == torch.int64))
     )
+
+
+def _fit_weights(operands: Operands, gates: int) -> bool:
+    """Say whether the weights are those of the layer; x and h0 have three axes."""
+    x, states, weights = operands.x, operands.states, operands.weights
+    I, P = x.shape[2], states[0].shape[2]  # noqa: E741
+    try:
+        split = operands.split(weights)
+    except InvalidValueError:
+        return False
+    projects = len(states) > 1
+    H = operands.hidden
+    joint = gates * H
+    for part in split:
+        expected = [(part.w_ih, (joint, I)), (part.w_hh, (joint, P))]
+        expected += [(bias, (joint,)) for bias in (part.b_ih, part.b_hh) if bias is not None]
+        if part.w_hr is not None:
+            expected += [(part.w_hr, (P, H))]
+        if part.peephole is not None:
+            expected += [(part.peephole, ((gates - 1) * H,))]
+        widths = [joint] * 4 + [H] * 2
+        expected += [(norm, (width,)) for norm, width in zip(part.norms, widths, strict=False)]
+        if (part.w_hr is None and P != H) or (part.w_hr is not None and not projects):
+            return False
+        if any(w.shape != shape or w.dtype != x.dtype for w, shape in expected):
+            return False
+    return True
+
+
+def parted(values: Sequence[Any], counts: Sequence[int]) -> list[list[Any]]:
+    """Cut a flat list into lists of so many values."""
+    rest = iter(values)
+    return [[next(rest) for _ in range(count)] for count in counts]
 
 
 def _described(tensors: Sequence[Tensor | None]) -> str:

@@ -12,9 +12,12 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from gatewise.errors import InvalidStateError
-from gatewise.ops import native, operators, reference
+from gatewise.ops import cudnn, native, operators
 from gatewise.ops._operands import Operands
 from gatewise.ops.backends import Backend, asked
+from gatewise.ops.recompute import run_in_pieces
+from gatewise.ops.reference import PLAIN, CellOptions
+from gatewise.ops.reference.philox import dropout_mask as reference_mask
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class KernelChoice:
     """What runs and why.
 
     Args:
-        backend: ``native`` or ``reference``; ``none`` if what was asked for cannot run.
+        backend: ``native`` or ``reference``; for CUDA tensors ``cudnn`` or ``torch.cuda``; ``none``
+            if what was asked for cannot run.
         isa: Instruction set of the native kernel (``avx512``, ``avx2``, ``scalar``), or ``torch``.
         reason: Why, in words.
     """
@@ -52,18 +56,28 @@ def run_layer(
     lengths: Tensor | None = None,
     reset: Tensor | None = None,
     trace: bool = False,
+    options: CellOptions = PLAIN,
+    seed: Tensor | None = None,
+    restart: Sequence[Tensor] = (),
+    recompute: int | None = None,
     backend: Backend = "auto",
 ) -> LayerResult:
     """Run one recurrent layer in all its directions.
 
     Args:
-        cell: Name of the cell: ``lstm``, ``gru``, ``rnn_tanh``, ``rnn_relu``.
+        cell: Name of the cell, one of `gatewise.ops.reference.CELLS`: ``lstm``, ``gru`` ….
         x: Input, T×B×I.
         states: Initial states, h D×B×P, then for the LSTM c D×B×H.
         weights: Flat list, `gatewise.ops.reference.layer` has its order and shapes.
         lengths: Valid steps of each sequence, [B], each from 1 to T.
         reset: True cuts the sequence before that step, T×B.
         trace: Whether to return every gate and state.
+        options: Of the cell.
+        seed: Of the masks, int64 with one element; None for no dropout.
+        restart: The states after a cut, h D×P, then c D×H; empty for zeros.
+        recompute: Keep the state of every so many steps only and run again between, in training;
+            None keeps what backward needs. Not with ``trace``, nor under function transforms, and
+            differentiable once.
         backend: The kernel to use; ``auto`` chooses.
 
     Returns:
@@ -72,38 +86,78 @@ def run_layer(
     Raises:
         InvalidStateError: ``native`` was asked for, and no native kernel can do what is asked.
     """
-    inputs = (x, *states, *weights)
     name, by = asked(backend)
-    obstacle = None if name == "reference" else _obstacle(inputs, trace=trace)
-    if name == "reference" or (obstacle and name == "auto"):
-        mathematics = reference.CELLS[cell]
-        return LayerResult(
-            *reference.layer(
-                mathematics, x, states, weights, lengths=lengths, reset=reset, trace=trace
-            )
-        )
-    if obstacle:
+    operands = Operands(cell, x, states, weights, lengths, reset, seed, restart, options)
+    obstacle = None
+    if name != "reference":
+        obstacle = _obstacle((x, *states, *weights, *restart), cell, options, trace=trace)
+        if restart and options.recurrent_dropout:
+            obstacle = obstacle or "recurrent dropout together with a learned state after cuts"
+    if obstacle and name == "native":
         raise InvalidStateError(
             by, "a call that the native kernel can run", obstacle, "Use backend='auto'."
         )
-    operands = Operands(cell, x, states, weights, lengths, reset)
-    return LayerResult(*operators.recurrent(operands, trace=trace))
+    run = operators.recurrent
+    if name == "reference" or obstacle is not None:
+        run = operators.through_reference
+        if name == "auto" and _on_cuda(operands.tensors()) and not _transformed(operands.tensors()):
+            run = run if cudnn.obstacle(operands, trace=trace) else _through_cudnn
+    learns = torch.is_grad_enabled() and any(t.requires_grad for t in operands.tensors())
+    if recompute is None or recompute >= x.shape[0] or not learns:
+        return LayerResult(*run(operands, trace=trace))
+    _check_recompute(operands, trace=trace)
+    pieces = run_in_pieces(operands, recompute, lambda piece: run(piece, trace=False)[:2])
+    return LayerResult(*pieces, None)
 
 
-def explain(weights: Sequence[Tensor], *, backend: Backend = "auto") -> KernelChoice:
+def _through_cudnn(
+    operands: Operands, *, trace: bool
+) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor] | None]:
+    assert not trace  # noqa: S101 - an obstacle
+    return cudnn.run(operands)
+
+
+def _on_cuda(tensors: Sequence[Tensor]) -> bool:
+    return all(tensor.is_cuda for tensor in tensors)
+
+
+def _check_recompute(operands: Operands, *, trace: bool) -> None:
+    if trace or _transformed(operands.tensors()):
+        raise InvalidStateError(
+            "recompute",
+            "None",
+            "a number of steps, with trace=True" if trace else "one under a function transform",
+            "Recomputing keeps nothing to show." if trace else "Call the layer without it.",
+        )
+
+
+def explain(
+    weights: Sequence[Tensor],
+    cell: str,
+    *,
+    options: CellOptions = PLAIN,
+    backend: Backend = "auto",
+) -> KernelChoice:
     """Say which kernel a layer with these weights runs on, and why.
 
     Args:
         weights: The weights of one layer.
+        cell: As in `run_layer`.
+        options: Of its cell.
         backend: As in `run_layer`.
     """
     name, by = asked(backend)
     if name == "reference":
         return KernelChoice("reference", "torch", f"{by} asks for it")
-    obstacle = _obstacle(weights, trace=False)
+    obstacle = _obstacle(weights, cell, options, trace=False)
     if obstacle and name == "native":
         reason = f"{by} asks for native, which cannot run {obstacle}; a call raises"
         return KernelChoice("none", "none", reason)
+    if _on_cuda(weights) and cell in cudnn.CELLS and options.plain:
+        reason = (
+            "tensors on CUDA. Lengths, resets, traces and function transforms take the reference"
+        )
+        return KernelChoice(cudnn.name_of(weights), "torch", reason)
     if obstacle:
         return KernelChoice("reference", "torch", f"the native kernel cannot run {obstacle}")
     isa = native.isa_name()
@@ -117,9 +171,42 @@ def explain(weights: Sequence[Tensor], *, backend: Backend = "auto") -> KernelCh
     )
 
 
-def _obstacle(tensors: Sequence[Tensor], *, trace: bool) -> str | None:
+def dropout_mask(
+    seed: Tensor,
+    stream: int,
+    step: int,
+    word: int,
+    probability: float,
+    like: Tensor,
+    *,
+    backend: Backend = "auto",
+) -> Tensor:
+    """Return a mask of inverted dropout: 0 or 1 / (1 − probability), whatever draws it the same.
+
+    Args:
+        seed: int64, one element.
+        stream: What tells layers and directions of one seed apart.
+        step: Time step of the counter, see `gatewise.ops.reference.philox`.
+        word: Which of the counter's four words.
+        probability: Of a zero.
+        like: Rows × units, whose shape, dtype and device the mask gets.
+        backend: The kernel to use; ``auto`` chooses.
+    """
+    obstacle = _obstacle((like,), "lstm", PLAIN, trace=False)
+    native_can = not operators.is_recorded() and obstacle is None
+    if asked(backend).backend != "reference" and native_can and like.numel():
+        return native.mask(seed, stream, step, word, probability, like)
+    mask = reference_mask(seed, stream, step, word, probability, *like.shape)
+    return mask.to(dtype=like.dtype, device=like.device)
+
+
+def _obstacle(
+    tensors: Sequence[Tensor], cell: str, options: CellOptions, *, trace: bool
+) -> str | None:
     """Say what keeps the native kernel from running, or None."""
     dtype = tensors[0].dtype
+    if cell not in native.CELLS:
+        return f"the cell {cell}"
     for tensor in tensors:
         if tensor.is_cpu and tensor.dtype == dtype and dtype in native.DTYPES:
             continue
@@ -129,6 +216,9 @@ def _obstacle(tensors: Sequence[Tensor], *, trace: bool) -> str | None:
             return f"{tensor.dtype}: it is for float32 and float64"
         if tensor.dtype != dtype:
             return f"{tensor.dtype} together with {dtype}"
+    for function in (options.activation, options.gate_activation):
+        if function not in native.ACTIVATIONS:
+            return f"the activation {function}: it has {', '.join(native.ACTIVATIONS)}"
     if trace and operators.is_recorded():
         return "trace=True under compilation: the reference records gates there"
     if tensors[0].dim() == 3 and 0 in tensors[0].shape:

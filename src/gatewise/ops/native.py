@@ -26,12 +26,16 @@ from gatewise.ops._operands import (
     check_layer,
     refuse_tangents,
 )
+from gatewise.ops.reference.weights import Weights
 
 DTYPES = {torch.float32: _native.Dtype.float32, torch.float64: _native.Dtype.float64}
 """The dtypes with a kernel."""
 
 CELLS = {cell.name: cell for cell in _native.Cell}
 """The cells with a kernel."""
+
+ACTIVATIONS = {function.name: function for function in _native.Activation}
+"""The functions with a kernel."""
 
 
 def _load_kernels() -> _native.Kernels:
@@ -74,7 +78,9 @@ def _sizes(operands: Operands) -> _Sizes:
     T, B, I = operands.x.shape  # noqa: E741
     D, _, P = operands.states[0].shape
     H = int(operands.hidden)  # the layout of what is saved depends on it, so a graph holds it fixed
-    saved_row = _kernels.saved_row(DTYPES[operands.x.dtype], CELLS[operands.cell], H)
+    saved_row = _kernels.saved_row(
+        DTYPES[operands.x.dtype], CELLS[operands.cell], H, operands.options.layer_norm
+    )
     return _Sizes(T, B, I, D, H, P, saved_row)
 
 
@@ -112,13 +118,14 @@ def new_gradients(
     wants_x: bool,
     wants_state: bool,
     empty: Callable[..., Tensor] = Tensor.new_empty,
-) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """Return unfilled gradients of x, the states and the weights; those not wanted are empty."""
+) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+    """Return unfilled gradients of x, states, weights and restart; those not wanted are empty."""
     x = operands.x
     return (
         empty(x, x.shape if wants_x else (0,)),
         [x.new_empty(state.shape if wants_state else (0,)) for state in operands.states],
         [x.new_empty(weight.shape) for weight in operands.weights],
+        [x.new_empty(part.shape) for part in operands.restart],
     )
 
 
@@ -188,8 +195,8 @@ def trace(operands: Operands, saved: Tensor) -> list[Tensor]:
 
 def backward(
     operands: Operands, kept: Kept, grads: Grads, *, wants_x: bool, wants_state: bool
-) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """Return the gradients of x, the initial states and the weights.
+) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+    """Return the gradients of x, the initial states, the weights and the states after a cut.
 
     Args:
         operands: As `forward` took them.
@@ -210,10 +217,10 @@ def backward(
     y = _rows_contiguous(kept.y)
     grad_y = _rows_contiguous(grads.y)
     grad_final = [None if grad is None else grad.contiguous() for grad in grads.states]
-    grad_x, grad_states, grad_weights = new_gradients(
+    grad_x, grad_states, grad_weights, grad_restart = new_gradients(
         operands, wants_x=wants_x, wants_state=wants_state, empty=_from_workspace
     )
-    count = len(grad_weights) // sizes.D
+    by_direction = operands.split(grad_weights)
     threads = torch.get_num_threads()
     parts = []
     for d, layer in enumerate(call.layers):
@@ -230,14 +237,15 @@ def backward(
             *_state_addresses(grad_final, d),
             part_x.data_ptr() if wants_x else 0,
             *(_state_addresses(grad_states, d) if wants_state else (0, 0)),
-            *_weight_addresses(grad_weights[d * count : (d + 1) * count]),
+            *_weight_addresses(by_direction[d]),
+            _option_gradients(by_direction[d], grad_restart, d),
             threads,
         )
         _raise_unless_ok(status)
         parts.append(part_x)
     if wants_x and len(parts) > 1:
         grad_x += parts[1]
-    return grad_x, grad_states, grad_weights
+    return grad_x, grad_states, grad_weights, grad_restart
 
 
 def check_backward(operands: Operands, kept: Kept, grads: Grads) -> None:
@@ -254,38 +262,91 @@ class _Call:
     """The checked operands of one call as the kernels take them, kept alive while they run."""
 
     def __init__(self, operands: Operands) -> None:
-        cell, x, states, weights, lengths, reset = operands
-        self.operands = _, x, states, weights, lengths, reset = Operands(
-            cell,
-            _rows_contiguous(x),
-            [state.contiguous() for state in states],
-            [weight.contiguous() for weight in weights],
-            None if lengths is None else lengths.contiguous(),
-            None if reset is None else reset.contiguous(),
+        x = _rows_contiguous(operands.x)
+        lengths, reset = operands.lengths, operands.reset
+        self.operands = operands = operands._replace(
+            x=x,
+            states=[state.contiguous() for state in operands.states],
+            weights=[weight.contiguous() for weight in operands.weights],
+            lengths=None if lengths is None else lengths.contiguous(),
+            reset=None if reset is None else reset.contiguous(),
+            restart=[part.contiguous() for part in operands.restart],
         )
         self.dtype = DTYPES[x.dtype]
-        self.sizes = sizes = _sizes(operands)
-        count = len(weights) // sizes.D
+        self.sizes = _sizes(operands)
+        weights = operands.split(operands.weights)
+        self.layers = [self._layer(d, weights[d]) for d in range(self.sizes.D)]
+
+    def _layer(self, d: int, weights: Weights) -> _native.Layer:
+        """One direction, with all that it needs."""
+        cell, x, states, _, lengths, reset, seed, restart, options = self.operands
+        sizes = self.sizes
         x_step, x_row, _ = x.stride()
-        self.layers = [
-            _native.Layer(
-                CELLS[cell],
-                sizes.T,
-                sizes.B,
-                sizes.I,
-                sizes.H,
-                sizes.P,
-                d == 1,
-                x.data_ptr(),
-                x_step,
-                x_row,
-                *_state_addresses(states, d),
-                *_weight_addresses(weights[d * count : (d + 1) * count]),
-                0 if lengths is None else lengths.data_ptr(),
-                0 if reset is None else reset.data_ptr(),
+        layer = _native.Layer(
+            CELLS[cell],
+            sizes.T,
+            sizes.B,
+            sizes.I,
+            sizes.H,
+            sizes.P,
+            d == 1 or options.reverse,
+            x.data_ptr(),
+            x_step,
+            x_row,
+            *_state_addresses(states, d),
+            *_weight_addresses(weights),
+            0 if lengths is None else lengths.data_ptr(),
+            0 if reset is None else reset.data_ptr(),
+        )
+        if restart:
+            layer.set_restart(*_state_addresses(restart, d))
+        if not options.plain:
+            layer.set_options(
+                ACTIVATIONS[options.activation],
+                ACTIVATIONS[options.gate_activation],
+                options.cell_clip,
+                0 if weights.peephole is None else weights.peephole.data_ptr(),
+                [norm.data_ptr() for norm in weights.norms],
             )
-            for d in range(sizes.D)
-        ]
+            layer.set_masks(
+                options.update_dropout,
+                options.recurrent_dropout,
+                options.zoneout_c,
+                options.zoneout_h,
+                0 if seed is None else seed.data_ptr(),
+                options.stream + (d or int(options.reverse)),
+                options.first_step,
+            )
+        return layer
+
+
+def mask(
+    seed: Tensor, stream: int, step: int, word: int, probability: float, like: Tensor
+) -> Tensor:
+    """Return what `gatewise.ops.reference.philox.dropout_mask` does, in the shape of ``like``.
+
+    Args:
+        seed: int64, one element.
+        stream: What tells layers and directions apart.
+        step: Of the counter.
+        word: Of the four words.
+        probability: Of a zero.
+        like: Rows × units, float32 or float64.
+    """
+    out = torch.empty_like(like, memory_format=torch.contiguous_format)
+    rows, units = like.shape
+    _kernels.mask(
+        DTYPES[like.dtype],
+        seed.data_ptr(),
+        stream,
+        step,
+        word,
+        probability,
+        rows,
+        units,
+        out.data_ptr(),
+    )
+    return out
 
 
 def _state_addresses(states: Sequence[Tensor | None], d: int) -> tuple[int, int]:
@@ -294,16 +355,27 @@ def _state_addresses(states: Sequence[Tensor | None], d: int) -> tuple[int, int]
     return h, others[0] if others else 0
 
 
-def _weight_addresses(weights: Sequence[Tensor]) -> tuple[int, int, int, int, int]:
-    """Addresses of one direction's weights or their gradients; 0 for biases, projection without."""
-    at = [weight.data_ptr() for weight in weights]
-    bias_ih, bias_hh = at[2:4] if len(at) >= 4 else (0, 0)
-    return at[0], at[1], bias_ih, bias_hh, at[-1] if len(at) in (3, 5) else 0
+def _weight_addresses(weights: Weights) -> list[int]:
+    """Addresses of one direction's weights or their gradients; 0 for what there is not."""
+    return [0 if weight is None else weight.data_ptr() for weight in weights[:5]]
+
+
+def _option_gradients(
+    weights: Weights, restart: Sequence[Tensor], d: int
+) -> _native.OptionGradients | None:
+    """Where the gradients of one direction go that only some layers have."""
+    if not restart and weights.peephole is None and not weights.norms:
+        return None
+    return _native.OptionGradients(
+        *(_state_addresses(restart, d) if restart else (0, 0)),
+        0 if weights.peephole is None else weights.peephole.data_ptr(),
+        [norm.data_ptr() for norm in weights.norms],
+    )
 
 
 def _raise_unless_ok(status: int) -> None:
     if status == _native.BAD_LENGTH:
-        raise InvalidValueError("lengths", "values from 1 to T", "one outside")
+        raise InvalidValueError("lengths", "values from 0 to T", "one outside")
 
 
 def _rows_contiguous(x: Tensor) -> Tensor:

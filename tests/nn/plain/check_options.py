@@ -8,7 +8,12 @@ import pytest
 import torch
 
 import gatewise.nn
-from gatewise.errors import InvalidSettingsError, InvalidTypeError, InvalidValueError
+from gatewise.errors import (
+    GatewiseError,
+    InvalidSettingsError,
+    InvalidTypeError,
+    InvalidValueError,
+)
 from gatewise.nn import GRU, LSTM, RNN
 from support.compare import assert_close
 from support.twins import results
@@ -81,3 +86,40 @@ def test_exported():
     saved.seek(0)
     got = torch.export.load(saved).module()(x, lengths=lengths)[0]
     assert_close({"y": got}, {"y": layer(x, lengths=lengths)[0]}, tolerance=1e-12)
+
+
+FAULTS = {
+    "peephole": 1,
+    "activation": "nonsense",
+    "gate_activation": None,
+    "cell_clip": -1.0,
+    "recurrent_dropout": 1.5,
+    "update_dropout": "much",
+    "input_dropout": -0.1,
+    "weight_dropout": True,
+    "zoneout": 0.1,
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_of_a_cell_option_names_itself(name):
+    with pytest.raises(GatewiseError, match=rf"LSTM\({name}\): expected"):
+        LSTM(3, 4, **{name: FAULTS[name]})
+
+
+def test_all_faults_of_cell_options_come_at_once():
+    with pytest.raises(GatewiseError) as caught:
+        LSTM(3, 4, **FAULTS)
+    assert all(f"LSTM({name})" in str(caught.value) for name in FAULTS)
+    with pytest.raises(GatewiseError) as caught:
+        LSTM(3, 4, forget_gate=False, coupled_gates=True, forget_bias=1.0)
+    assert "coupled_gates" in str(caught.value)
+    assert "forget_bias" in str(caught.value)
+    with pytest.raises(GatewiseError, match=r"GRU\(zoneout\): expected a probability"):
+        GRU(3, 4, zoneout=(0.1, 0.1))
+
+
+@pytest.mark.parametrize("steps", [2.5, True, "all"])
+def test_recompute_wants_a_number_of_steps(steps):
+    with pytest.raises(TypeError, match=r"LSTM\(recompute\): expected a number of steps"):
+        LSTM(3, 4)(torch.zeros(3, 2, 3), recompute=steps)

@@ -3,12 +3,30 @@
 Each cell is one pure function of one step, plugged into the one time loop of `sequence`.
 """
 
-from gatewise.ops.reference.gru import GRU
+from gatewise.ops.reference.gru import GRU, GRU_BEFORE
 from gatewise.ops.reference.layer import Cell, layer, step
-from gatewise.ops.reference.lstm import LSTM
+from gatewise.ops.reference.lstm import LSTM, LSTM_COUPLED, LSTM_NO_FORGET
+from gatewise.ops.reference.options import PLAIN, CellOptions
 from gatewise.ops.reference.rnn import RNN_RELU, RNN_TANH
 
-CELLS = {cell.name: cell for cell in (LSTM, GRU, RNN_TANH, RNN_RELU)}
+CELLS = {
+    cell.name: cell
+    for cell in (LSTM, GRU, RNN_TANH, RNN_RELU, LSTM_COUPLED, LSTM_NO_FORGET, GRU_BEFORE)
+}
 """Every cell by its name. A new one is registered here."""
 
-__all__ = ["CELLS", "GRU", "LSTM", "RNN_RELU", "RNN_TANH", "Cell", "layer", "step"]
+__all__ = [
+    "CELLS",
+    "GRU",
+    "GRU_BEFORE",
+    "LSTM",
+    "LSTM_COUPLED",
+    "LSTM_NO_FORGET",
+    "PLAIN",
+    "RNN_RELU",
+    "RNN_TANH",
+    "Cell",
+    "CellOptions",
+    "layer",
+    "step",
+]

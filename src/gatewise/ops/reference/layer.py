@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from gatewise.ops.reference.sequence import State, Step, run_layer, split_weights, widen
+from gatewise.ops.reference.options import PLAIN, CellOptions
+from gatewise.ops.reference.recurrence import Recurrence
+from gatewise.ops.reference.sequence import State, Step, run_layer, widen
+from gatewise.ops.reference.weights import split_weights
 
 
 class Cell(NamedTuple):
@@ -40,6 +42,9 @@ def layer(
     lengths: Int64[Tensor, " B"] | None = None,
     reset: Bool[Tensor, "T B"] | None = None,
     trace: bool = False,
+    options: CellOptions = PLAIN,
+    seed: Tensor | None = None,
+    restart: State = (),
 ) -> tuple[Float[Tensor, "T B _"], State, dict[str, Float[Tensor, "D T B _"]] | None]:
     """Run one layer in all its directions, in plain torch.
 
@@ -52,18 +57,35 @@ def layer(
         initial: Initial states, one for each of ``cell.states``: h D×B×P, then D×B×H; D is 1, or 2
             with a direction against time.
         weights: For each direction ``w_ih`` G·H×I, ``w_hh`` G·H×P, then ``b_ih`` and ``b_hh`` of
-            G·H (both or neither), then ``w_hr`` P×H with a projection; one flat sequence.
+            G·H (both or neither), then ``w_hr`` P×H with a projection, then what options have:
+            peepholes, a row of H for each gate but the candidate; norms, weight and bias of the
+            input product (G·H), of the recurrent product (G·H), of the cell state (H) if there is
+            one. One flat sequence.
         lengths: Valid steps of each sequence, [B], each from 1 to T, any order. The output is zero
             beyond, and the direction against time starts at the last valid step.
         reset: True at t cuts the sequence between t−1 and t in both directions, T×B; at 0 it
             discards the initial state of the direction with time.
         trace: Whether to return every gate and state of every step.
+        options: Of the cell.
+        seed: Of the masks, int64 with one element; None for no dropout.
+        restart: The states after a cut, h D×P, then D×H; empty for zeros.
 
     Returns:
         y T×B×(D·P), the final states, shaped like the initial ones, and None or a dict of the
         activations, then the states, each D×T×B×H (h: P) in time order and zero beyond the lengths.
     """
-    runs = run_layer(cell.step, x, initial, weights, lengths=lengths, reset=reset, record=trace)
+    runs = run_layer(
+        cell.step,
+        x,
+        initial,
+        weights,
+        lengths=lengths,
+        reset=reset,
+        record=trace,
+        options=options,
+        seed=seed,
+        restart=restart,
+    )
     y = torch.cat([run.output for run in runs], dim=-1).to(x.dtype)
     final = tuple(
         torch.stack(part).to(x.dtype) for part in zip(*(run.state for run in runs), strict=True)
@@ -88,7 +110,7 @@ def step(cell: Cell, x: Float[Tensor, "B I"], state: State, weights: Sequence[Te
     Returns:
         The states after the step.
     """
-    (named,) = split_weights(weights, 1)
-    projected = F.linear(widen(x), named.w_ih, named.b_ih)
-    after, _ = cell.step(projected, tuple(widen(part) for part in state), named)
+    (named,) = split_weights([widen(weight) for weight in weights], 1, states=len(state))
+    at = Recurrence(named, PLAIN, seed=None, stream=0, batch=len(x), width=state[0].shape[-1])
+    after, _ = cell.step(at.input_product(widen(x)), tuple(widen(part) for part in state), at)
     return tuple(part.to(x.dtype) for part in after)

@@ -9,25 +9,25 @@ Source: J. L. Elman, "Finding structure in time", Cognitive Science 14(2), 1990.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gatewise.ops.reference.layer import Cell
-from gatewise.ops.reference.sequence import State, Weights
+from gatewise.ops.reference.recurrence import Recurrence
+from gatewise.ops.reference.sequence import State
 
 
-def tanh_step(projected: Tensor, state: State, weights: Weights) -> tuple[State, State]:
+def tanh_step(projected: Tensor, state: State, at: Recurrence) -> tuple[State, State]:
     """Return (h,) after one step and no activations; ``projected`` is W_ih x + b_ih, B×H."""
-    return (torch.tanh(_before(projected, state, weights)),), ()
+    return (torch.tanh(_before(projected, state, at)),), ()
 
 
-def relu_step(projected: Tensor, state: State, weights: Weights) -> tuple[State, State]:
+def relu_step(projected: Tensor, state: State, at: Recurrence) -> tuple[State, State]:
     """Do the same with ReLU."""
-    return (torch.relu(_before(projected, state, weights)),), ()
+    return (torch.relu(_before(projected, state, at)),), ()
 
 
-def _before(projected: Tensor, state: State, weights: Weights) -> Tensor:
-    return projected + F.linear(state[0], weights.w_hh, weights.b_hh)
+def _before(projected: Tensor, state: State, at: Recurrence) -> Tensor:
+    return projected + at.product(state[0])
 
 
 RNN_TANH = Cell("rnn_tanh", 1, ("h",), (), tanh_step)

@@ -13,27 +13,18 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from gatewise.errors import InvalidValueError
+from gatewise.ops.reference.options import PLAIN, CellOptions
+from gatewise.ops.reference.recurrence import Recurrence
+from gatewise.ops.reference.weights import split_weights
 
 State = tuple[Tensor, ...]
 """What a cell carries from step to step, batch first; the first tensor is h, the output."""
 
 
-class Weights(NamedTuple):
-    """The weights of one direction; absent ones are None."""
-
-    w_ih: Tensor
-    w_hh: Tensor
-    b_ih: Tensor | None = None
-    b_hh: Tensor | None = None
-    w_hr: Tensor | None = None
-
-
-Step = Callable[[Tensor, State, Weights], tuple[State, State]]
-"""``step(projected input, state, weights) -> (new state, activations)``."""
+Step = Callable[[Tensor, State, Recurrence], tuple[State, State]]
+"""``step(projected input, state, recurrence) -> (new state, activations)``."""
 
 
 class Run(NamedTuple):
@@ -61,6 +52,9 @@ def run_layer(
     lengths: Tensor | None,
     reset: Tensor | None,
     record: bool,
+    options: CellOptions = PLAIN,
+    seed: Tensor | None = None,
+    restart: State = (),
 ) -> list[Run]:
     """Run a layer in all its directions; half precision is computed in float32.
 
@@ -68,60 +62,73 @@ def run_layer(
         step: The cell, a function of one step.
         x: Input, T×B×I.
         initial: Initial state, each D×B×….
-        weights: ``[w_ih, w_hh, (b_ih, b_hh), (w_hr)]`` for each direction, in one flat list.
+        weights: For each direction what `Weights` lists, as far as there is, in one flat list.
         lengths: Valid steps of each sequence, [B], from 1 to T; None for T everywhere.
         reset: Where a new piece begins, T×B.
         record: Whether to keep activations and states of every step.
+        options: Of the cell.
+        seed: Of the masks, int64 with one element; None for none.
+        restart: The state after a cut, each D×…; zeros if empty.
 
     Returns:
         One `Run` for each direction, in the dtype of the computation.
     """
     x = _mask_padding(widen(x), lengths)
+    D, B, P = initial[0].shape
+    wide = [widen(weight) for weight in weights]
+    runs = []
     with _without_autocast(x):
-        return [
-            run_direction(
+        for d, part in enumerate(split_weights(wide, D, options, len(initial))):
+            reverse = d == 1 or options.reverse
+            stream = options.stream + int(reverse)
+            at = Recurrence(part, options, seed=seed, stream=stream, batch=B, width=P)
+            run = run_direction(
                 step,
-                F.linear(x, part.w_ih, part.b_ih),
-                tuple(widen(value[direction]) for value in initial),
-                part,
-                reverse=direction == 1,
+                at.input_product(x),
+                tuple(widen(value[d]) for value in initial),
+                at,
+                reverse=reverse,
                 lengths=lengths,
                 reset=reset,
                 record=record,
+                restart=tuple(widen(value[d]) for value in restart),
             )
-            for direction, part in enumerate(split_weights(weights, initial[0].shape[0]))
-        ]
+            runs.append(run)
+    return runs
 
 
 def run_direction(
     step: Step,
     projected: Tensor,
     state: State,
-    weights: Weights,
+    recurrence: Recurrence,
     *,
     reverse: bool,
     lengths: Tensor | None,
     reset: Tensor | None,
     record: bool,
+    restart: State = (),
 ) -> Run:
     """Carry ``state`` through the steps of ``projected`` (T×B×G·H), with time or against it.
 
     Beyond a sequence's length the state stands still, so the reverse direction, which meets those
     steps first, begins its work at the last valid step. A cut between t−1 and t (``reset[t]``)
-    replaces the state by the cell's initial state, zeros, when the loop crosses it: before step t
-    in time order, before step t−1 against it.
+    replaces the state by ``restart``, or zeros, when the loop crosses it: before step t in time
+    order, before step t−1 against it.
     """
     T = projected.shape[0]
     valid = _valid_steps(lengths, T)
-    restart = _restarts(reset, valid, reverse=reverse)
+    restarts = _restarts(reset, valid, reverse=reverse)
+    begin = restart or tuple(torch.zeros_like(part) for part in state)
     outputs: list[Tensor] = []
     activations: list[State] = []
     states: list[State] = []
     for t in reversed(range(T)) if reverse else range(T):
-        if restart is not None:
-            begin = restart[t].unsqueeze(-1)
-            state = tuple(torch.where(begin, torch.zeros_like(part), part) for part in state)
-        after, activation = step(projected[t], state, weights)
+        if restarts is not None:
+            cut = restarts[t].unsqueeze(-1)
+            state = tuple(torch.where(cut, a, b) for a, b in zip(begin, state, strict=True))
+        after, activation = step(projected[t], state, recurrence.at(t))
+        after = recurrence.zoneout(after, state)
         shown = after
         if valid is None:
             state = after
@@ -137,30 +144,6 @@ def run_direction(
     if reverse:
         outputs, activations, states = outputs[::-1], activations[::-1], states[::-1]
     return Run(torch.stack(outputs), state, _stack_steps(activations), _stack_steps(states))
-
-
-def split_weights(weights: Sequence[Tensor], directions: int) -> list[Weights]:
-    """Split a layer's flat list of weights by direction and name its parts.
-
-    Raises:
-        InvalidValueError: The list does not hold 2, 3, 4 or 5 weights for each direction.
-    """
-    count, rest = divmod(len(weights), directions)
-    if rest or count not in (2, 3, 4, 5):
-        raise InvalidValueError(
-            "weights", f"2, 3, 4 or 5 for each of {directions} direction(s)", str(len(weights))
-        )
-    wide = [widen(weight) for weight in weights]
-    return [
-        Weights(
-            part[0],
-            part[1],
-            b_ih=part[2] if count >= 4 else None,
-            b_hh=part[3] if count >= 4 else None,
-            w_hr=part[-1] if count in (3, 5) else None,
-        )
-        for part in (wide[start : start + count] for start in range(0, len(wide), count))
-    ]
 
 
 def widen(value: Tensor) -> Tensor:

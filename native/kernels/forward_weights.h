@@ -1,0 +1,73 @@
+// The weights of a layer as forward reads them, packed by the whole team.
+#pragma once
+#include "pack.h"
+#include "team.h"
+#include "tile.h"
+
+namespace gatewise {
+namespace GATEWISE_ISA {
+
+template <typename T, typename Cell>
+class ForwardWeights {
+  using Pack = Packer<T, Cell>;
+  static constexpr int N = Simd<T>::lanes;
+  static constexpr int vectors = Cell::vectors;
+  static constexpr Part input = Cell::input, state = Cell::state;
+
+ public:
+  // direct: the products read both weights as they are.
+  ForwardWeights(const Layer& layer, const Panels<T, Cell>& panels, bool direct)
+      : layer_(layer), panels_(panels.count), direct_(direct),
+        projection(layer.projected, N, tile_vectors),
+        ih_(direct ? 0 : panels_ * layer.input * input.count * N),
+        hh_(direct ? 0 : panels_ * layer.projected * state.count * N), bias_(panels_ * vectors * N),
+        hr_(layer.weight_hr ? projection.vectors * N * layer.hidden : 0) {}
+
+  void pack(int thread, int team) const {
+    const Range range = even_range(panels_, thread, team);
+    const Layer& l = layer_;
+    for (int64_t p = range.first; p < range.last; ++p) {
+      if (!direct_) {
+        Pack::gate_panel(input, ih_panel(p), as<T>(l.weight_ih), p, l.hidden, l.input);
+        Pack::gate_panel(state, hh_panel(p), as<T>(l.weight_hh), p, l.hidden, l.projected);
+      }
+      std::fill_n(bias(p), vectors * N, T(0));
+      // The biases of layer norms stand outside the norms, like the others.
+      for (const void* part : {l.bias_ih, l.options.norm[1]}) add_bias(input, p, as<T>(part));
+      for (const void* part : {l.bias_hh, l.options.norm[3]}) add_bias(state, p, as<T>(part));
+    }
+    if (!l.weight_hr) return;
+    const Range chunks = even_range(projection.count, thread, team);
+    for (int64_t c = chunks.first; c < chunks.last; ++c)
+      Pack::transposed_chunk(hr_panel(projection.first_vector(c)), as<T>(l.weight_hr), projection, c,
+                             l.hidden);
+  }
+
+  T* ih_panel(int64_t p) const { return ih_.get() + p * layer_.input * input.count * N; }
+  T* hh_panel(int64_t p) const { return hh_.get() + p * layer_.projected * state.count * N; }
+  T* bias(int64_t p) const { return bias_.get() + p * vectors * N; }
+  T* hr_panel(int64_t vector) const { return hr_.get() + vector * N * layer_.hidden; }
+
+ private:
+  void add_bias(const Part& part, int64_t p, const T* bias_of) const {
+    for (int i = 0; bias_of && i < part.count; ++i) {
+      const int64_t unit = first_unit<Cell, N>(p, i);
+      T* sum = bias(p) + (part.first + i) * N;
+      for (int64_t u = 0; u < std::min<int64_t>(N, layer_.hidden - unit); ++u)
+        sum[u] += bias_of[part.gate[i] * layer_.hidden + unit + u];
+    }
+  }
+
+  const Layer& layer_;
+  const int64_t panels_;
+  const bool direct_;
+
+ public:
+  const Chunks projection;  // the columns of y, when h is projected
+
+ private:
+  const Buffer<T> ih_, hh_, bias_, hr_;
+};
+
+}  // namespace GATEWISE_ISA
+}  // namespace gatewise

@@ -1,0 +1,29 @@
+// The state after a cut.
+#pragma once
+#include "team.h"
+
+namespace gatewise {
+namespace GATEWISE_ISA {
+
+// Rows of h and c that begin a piece, zeros behind their ends.
+template <typename T>
+class RestartRows {
+ public:
+  // padded: at least H, the width of a row of c; that of h is at least P.
+  RestartRows(const Layer& layer, int64_t padded)
+      : width_(std::max(layer.projected, padded)), rows_(2 * width_) {
+    std::fill_n(rows_.get(), 2 * width_, T(0));
+    if (layer.restart_h) std::copy_n(as<T>(layer.restart_h), layer.projected, rows_.get());
+    if (layer.restart_c) std::copy_n(as<T>(layer.restart_c), layer.hidden, rows_.get() + width_);
+  }
+
+  const T* h() const { return rows_.get(); }
+  const T* c() const { return rows_.get() + width_; }
+
+ private:
+  int64_t width_;
+  Buffer<T> rows_;
+};
+
+}  // namespace GATEWISE_ISA
+}  // namespace gatewise

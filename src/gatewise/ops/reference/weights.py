@@ -1,0 +1,70 @@
+"""The order of a layer's weights in the flat list that everything takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from gatewise.errors import InvalidValueError
+from gatewise.ops.reference.options import PLAIN, CellOptions
+
+
+class Weights(NamedTuple):
+    """The weights of one direction; absent ones are None.
+
+    Args:
+        w_ih: G·H×I.
+        w_hh: G·H×P.
+        b_ih: G·H.
+        b_hh: G·H.
+        w_hr: P×H, the projection of h.
+        peephole: A row of H for each gate but the candidate, one after the other.
+        norms: Weight and bias of the norms of the input product (G·H), the recurrent product (G·H)
+            and, for the LSTM, the cell state (H); or none.
+    """
+
+    w_ih: Any
+    w_hh: Any
+    b_ih: Any = None
+    b_hh: Any = None
+    w_hr: Any = None
+    peephole: Any = None
+    norms: tuple[Any, ...] = ()
+
+
+def split_weights(
+    weights: Sequence[Any], directions: int, options: CellOptions = PLAIN, states: int = 2
+) -> list[Weights]:
+    """Split a layer's flat list of weights by direction and name its parts.
+
+    Args:
+        weights: What `Weights` lists, as far as there is, for each direction: the tensors, or
+            anything that goes with each of them.
+        directions: D.
+        options: Of the cell.
+        states: How many states the cell has: those beside h have a norm of their own.
+
+    Raises:
+        InvalidValueError: The list does not hold as many weights as that makes.
+    """
+    norms = 2 * (1 + states) if options.layer_norm else 0
+    count, rest = divmod(len(weights), directions)
+    plain = count - options.peephole - norms
+    if rest or plain not in (2, 3, 4, 5):
+        raise InvalidValueError(
+            "weights",
+            f"2, 3, 4 or 5 for each of {directions} direction(s), and {count - plain} for options",
+            str(len(weights)),
+        )
+    return [
+        Weights(
+            part[0],
+            part[1],
+            b_ih=part[2] if plain >= 4 else None,
+            b_hh=part[3] if plain >= 4 else None,
+            w_hr=part[plain - 1] if plain in (3, 5) else None,
+            peephole=part[plain] if options.peephole else None,
+            norms=tuple(part[count - norms :]),
+        )
+        for part in (weights[start : start + count] for start in range(0, len(weights), count))
+    ]
