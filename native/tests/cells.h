@@ -219,12 +219,17 @@ inline double corner_distance(const Problem& p, const CellStep& at) {
   const CellOptions& with = p.options;
   double least = INFINITY;
   if (!p.has_cells()) return least;
-  const std::size_t H = p.H, g = LstmGates(p.cell).g;
+  const LstmGates gate(p.cell);
+  const std::size_t H = p.H;
   for (std::size_t k = 0; k < at.z.size(); ++k)
-    least = std::min(least, corner_distance(k / H == g ? with.activation : with.gate_activation,
-                                            at.z[k]));
+    least = std::min(least, corner_distance(int(k / H) == gate.g ? with.activation
+                                                                 : with.gate_activation, at.z[k]));
   for (std::size_t n = 0; n < H; ++n) {
-    least = std::min(least, corner_distance(with.activation, at.inner[n]));
+    // A cell state that has only faded is as sure of its sign as before.
+    const LstmUnit unit(gate, at.gates, n, H);
+    const double terms = std::fabs(unit.f * at.c_before[n]) + std::fabs(unit.i * unit.g * at.update[n]);
+    const bool fades = with.activation == Activation::relu && !with.norm && terms > 0;
+    least = std::min(least, corner_distance(with.activation, at.inner[n] / (fades ? terms : 1)));
     const double past = std::fabs(std::fabs(at.unclipped[n]) - with.clip);
     if (with.clip > 0 && past > 0) least = std::min(least, past);
   }

@@ -10,7 +10,7 @@ namespace {
 long checked = 0;
 double worst = 0;  // error as a share of the allowed
 
-// Cells that test_options meets once more.
+// Cells that test_options tests in any case, since they work as those with options do.
 bool gates_differ(Cell cell) { return cell == Cell::lstm_coupled || cell == Cell::lstm_no_forget; }
 
 template <typename T>
@@ -76,16 +76,17 @@ void test_extremes(const Kernels& kernels, Cell cell, bool quick) {
     c.lengths = options & 8, c.reset = options & 16;
     c.restart = c.reset && c.reverse == c.bias;
     if (c.projection && !c.has_cells()) continue;
-    if (gates_differ(cell) && options % 5) continue;
+    if (gates_differ(cell) && options % 7) continue;
     c.seed = unsigned(options);
     c.T = c.B = c.I = c.H = c.P = 1;
     test_case<T>(kernels, c, {});
+    // Without a forget gate rounding errors grow with the steps.
+    const bool fades = cell != Cell::lstm_no_forget;
     c.T = 130, c.B = 3, c.I = 2, c.H = 5, c.P = c.projection ? 3 : 5;  // several blocks of steps
-    test_case<T>(kernels, c, {});
+    if (fades) test_case<T>(kernels, c, {});
     c.T = 4, c.B = 150, c.I = 40, c.H = 9, c.P = c.projection ? 70 : 9;
     test_case<T>(kernels, c, {});
-    // Without a forget gate rounding errors grow with the steps.
-    if (options % (quick ? 32 : 8) == 0 && cell != Cell::lstm_no_forget) {  // saved gates so large that they go past the caches
+    if (options % (quick ? 32 : 8) == 0 && fades) {  // saved gates so large that they go past the caches
       c.T = 90, c.B = 64, c.I = 5, c.H = c.P = 50;
       test_case<T>(kernels, c, {});
       c.T = 700, c.B = 8;

@@ -71,6 +71,14 @@ def test_cuda_tensors_are_sent_there(monkeypatch):
     dispatch.run_layer(*call, trace=True)
     dispatch.run_layer(*call, backend="reference")
     assert taken == ["gru"]
+    # Pieces against time are not for it.
+    whole = operands_of(LayerCase(cell="gru", D=2))
+    weights = [weight.requires_grad_() for weight in whole.weights]
+    both = ("gru", whole.x, tuple(whole.states), weights)
+    pieces, plain = dispatch.run_layer(*both, recompute=2), reference_of("gru")
+    expected = plain(whole.x, *whole.states, weights)[0]
+    assert_close({"y": pieces.y.detach()}, {"y": expected.detach()}, tolerance=1e-12)
+    assert taken == ["gru"] * 4  # three pieces with time
     assert dispatch.explain(given.weights, "gru").backend in ("cudnn", "torch.cuda")
     assert dispatch.explain(given.weights, "gru", backend="reference").backend == "reference"
     normed = dispatch.explain(given.weights, "gru", options=CellOptions(layer_norm=True))

@@ -101,7 +101,7 @@ def run_layer(
     if name == "reference" or obstacle is not None:
         run = operators.through_reference
         if name == "auto" and _on_cuda(operands.tensors()) and not _transformed(operands.tensors()):
-            run = run if cudnn.obstacle(operands, trace=trace) else _through_cudnn
+            run = _on_cudnn_or_reference
     learns = torch.is_grad_enabled() and any(t.requires_grad for t in operands.tensors())
     if recompute is None or recompute >= x.shape[0] or not learns:
         return LayerResult(*run(operands, trace=trace))
@@ -110,10 +110,11 @@ def run_layer(
     return LayerResult(*pieces, None)
 
 
-def _through_cudnn(
+def _on_cudnn_or_reference(
     operands: Operands, *, trace: bool
 ) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor] | None]:
-    assert not trace  # noqa: S101 - an obstacle
+    if cudnn.obstacle(operands, trace=trace):
+        return operators.through_reference(operands, trace=trace)
     return cudnn.run(operands)
 
 
