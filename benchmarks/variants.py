@@ -141,7 +141,9 @@ class LoopContest:
             )
             for name in ("ours", "loop")
         )
-        assert_same(ours, loop)
+        # Norms magnify rounding errors with every step: in float64 both agree to 4e-12 after 200,
+        # in float32 each is 3e-3 off.
+        assert_same(ours, loop, 1e-2 if "norm" in self.variant.name else 1e-4)
 
 
 def measure(

@@ -69,7 +69,9 @@ struct Layer {
   const void* weight_hr;   // P×H, or null when P = H; for the LSTM alone
   const int64_t* lengths;  // B, each in 0..T, or null for T; a row of 0 hands its state on
   const uint8_t* reset;    // T×B, nonzero cuts between t-1 and t, or null
-  const void* restart_h = nullptr;  // P, the state after a cut, or null for zeros
+  // P, the state after a cut, or null for zeros; not together with recurrent dropout, whose mask differs
+  // by row.
+  const void* restart_h = nullptr;
   const void* restart_c = nullptr;  // H, or null
   Options options = {};
 };

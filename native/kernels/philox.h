@@ -26,8 +26,9 @@ class Philox {
   GATEWISE_INLINE void draw(uint32_t first_unit, uint32_t row, uint32_t step,
                             Lanes (&word)[4]) const {
     constexpr uint64_t low = 0xffffffffu;
-    word[0] = Lanes{};
-    for (int i = 0; i < lanes; ++i) word[0][i] = first_unit + uint32_t(i);
+    Lanes units{};
+    for (int i = 0; i < lanes; ++i) units[i] = first_unit + uint32_t(i);
+    word[0] = units;
     word[1] = row + Lanes{};
     word[2] = step + Lanes{};
     word[3] = stream_ + Lanes{};

@@ -69,14 +69,9 @@ class Output {
   // Checks that exactly the elements of the view were written, and returns them.
   Numbers values(const char* name) const {
     Numbers result;
-    int64_t missed = 0;
-    for (int64_t t = 0; t < view_.T; ++t)
-      for (int64_t b = 0; b < view_.B; ++b)
-        for (int64_t i = 0; i < view_.width; ++i) {
-          const T value = memory_[first_ + view_.at(t, b) + i];
-          missed += is_untouched(value);
-          result.push_back(value);
-        }
+    result.reserve(view_.T * view_.B * view_.width);
+    for_each([&](T value) { result.push_back(value); });
+    const auto missed = int64_t(result.size()) - written_inside();
     check(missed == 0, "%s: %ld elements were not written", name, long(missed));
     check_surroundings(name);
     return result;
@@ -84,13 +79,8 @@ class Output {
 
   // Checks that nothing outside the view was written.
   void check_surroundings(const char* name) const {
-    std::vector<bool> inside(memory_.size());
-    int64_t strayed = 0;
-    for (int64_t t = 0; t < view_.T; ++t)
-      for (int64_t b = 0; b < view_.B; ++b)
-        for (int64_t i = 0; i < view_.width; ++i) inside[first_ + view_.at(t, b) + i] = true;
-    for (std::size_t i = 0; i < memory_.size(); ++i)
-      strayed += !inside[i] && !is_untouched(memory_[i]);
+    int64_t strayed = -written_inside();
+    for (const T value : memory_) strayed += !is_untouched(value);
     check(strayed == 0, "%s: %ld elements outside were written", name, long(strayed));
   }
 
@@ -101,6 +91,18 @@ class Output {
 
  private:
   static constexpr int64_t guard = 64, line = 64 / sizeof(T);
+
+  template <typename F>
+  void for_each(F&& f) const {
+    for (int64_t t = 0; t < view_.T; ++t)
+      for (int64_t b = 0; b < view_.B; ++b)
+        for (int64_t i = 0; i < view_.width; ++i) f(memory_[first_ + view_.at(t, b) + i]);
+  }
+  int64_t written_inside() const {
+    int64_t count = 0;
+    for_each([&](T value) { count += !is_untouched(value); });
+    return count;
+  }
 
   // A NaN that no arithmetic makes.
   static T untouched() {
