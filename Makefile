@@ -6,6 +6,7 @@
 PYTHON ?= python3
 WORKERS ?= 2
 VENV = .venv
+BUILD = build/module
 RUN = $(VENV)/bin/python -m
 PIP = PIP_DISABLE_PIP_VERSION_CHECK=1 $(RUN) pip install --quiet --constraint constraints.txt
 NATIVE = CMakeLists.txt native/*.h native/*/*.h native/*/*.cc native/kernels/cells/*.*
@@ -56,8 +57,9 @@ peers:
 fuzz: setup
 	GATEWISE_FUZZ=5000 OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) tests/fuzz -q
 
-test-native: $(VENV)/tools.stamp
-	sh native/tests/run.sh
+# Built beside the module, from the same objects.
+test-native: $(VENV)/package.stamp
+	BUILD=$(BUILD) sh native/tests/run.sh
 
 sanitize: $(VENV)/tools.stamp
 	sh native/tests/sanitize.sh
@@ -80,7 +82,7 @@ $(VENV)/tools.stamp: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/package.stamp: $(VENV)/tools.stamp src/gatewise/_version.py $(NATIVE)
-	$(PIP) --no-build-isolation --editable .
+	$(PIP) --no-build-isolation --config-settings=build-dir=$(BUILD) --editable .
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/tools.stamp

@@ -9,8 +9,9 @@
 
 Every number is a median over turns that alternate between the libraries, measured from Python
 through autograd; ratios are times the other library's speed. Training is forward and the gradients
-of the input, both weights and both biases. The share is that of the float32 multiply-adds that the
-machine could do in the same run. Absolute times depend on the machine and have no target.
+of the input, both weights and both biases. The share is that of the multiply-adds that the machine
+could do in the same run, of float32 or of bfloat16. With --precision bf16 torch is under autocast,
+and our own layer in float32 stands beside. Absolute times depend on the machine and have no target.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 
 import layer_lines
 import peer
@@ -35,6 +37,7 @@ from timing import alternate, burn, peak_flops
 BESIDE_TORCH = ("lengths", "trace", "steps", "cells", "directions", "sweep")
 PARTS = ("table", *LIBRARIES, "memory", *BESIDE_TORCH)
 IN_BF16 = ("table", "keras")
+OWN_FLOAT32 = 1.5  # how many times faster than in float32 from H = 256 on
 PRESETS = {
     "full": {"rounds": 25, "shapes": "", "parts": PARTS},
     "quick": {"rounds": 5, "shapes": "", "parts": PARTS},
@@ -71,8 +74,9 @@ def _pieces(
 ) -> Iterator[str]:
     """Measure on so many threads; yield the page, table by table."""
     known = {name: number for each in versions.values() for name, number in each.items()}
-    peak = f"peak {peak_flops() / 1e9:.0f} GF/s in float32"
-    yield f"{machine(threads, known)}, {peak}. Products in {options.precision}."
+    peak = peak_flops(bf16=options.precision == "bf16")
+    measured = f"peak {peak / 1e9:.0f} GF/s in {options.precision}"
+    yield f"{machine(threads, known)}, {measured}. Products in {options.precision}."
     with ExitStack() as stack:
         peers = {
             name: stack.enter_context(peer.start_peer(name, threads, options.pythons[name]))
@@ -103,8 +107,12 @@ def against_torch(kind: str, shapes: list[Shape], rounds: int, precision: str) -
         contest.check()
         turns = {f"forward {name}": contest.forward(name) for name in contest.layers}
         turns |= {f"training {name}": contest.training(name) for name in contest.layers}
-        took = alternate(turns | {"peak": burn}, rounds)
-        peak = burn() / took["peak"]
+        if precision == "bf16":
+            turns["f32"] = Contest(shape).training("ours")
+        turns["peak"] = multiply = partial(burn, bf16=precision == "bf16")
+        took = alternate(turns, rounds)
+        peak = multiply() / took["peak"]
+        own = took["f32"] / took["training ours"] if "f32" in took else 0.0
         forward = took["forward torch"] / took["forward ours"]
         training = took["training torch"] / took["training ours"]
         ratios.append(training)
@@ -121,6 +129,7 @@ def against_torch(kind: str, shapes: list[Shape], rounds: int, precision: str) -
                 f"{100 * speed['forward'] / peak:.0f} %",
                 f"{speed['forward'] / 1e9:.0f} / {speed['training'] / 1e9:.0f}",
                 f"{peak / 1e9:.0f}",
+                *([judged(own, OWN_FLOAT32 if shape.H >= 256 else 1.0)] if own else []),
             )
         )
         print(rows[-1], flush=True)
@@ -132,6 +141,7 @@ def against_torch(kind: str, shapes: list[Shape], rounds: int, precision: str) -
         "forward",
         "GF/s",
         "peak",
+        *(["training, times our float32"] if precision == "bf16" else []),
     )
     mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
     judgement = f"{mean:.2f}"

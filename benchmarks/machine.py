@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from gatewise import __version__
-from gatewise.ops import native
+from gatewise.ops import kernels
 
 RESULTS = Path(__file__).parent / "results"
 FAMILY = ("cpu family", "model", "stepping")
@@ -27,7 +27,7 @@ def machine(threads: int, peers: Mapping[str, str] | None = None) -> str:
     libraries = {"torch": torch.__version__, **(peers or {}), "Python": platform.python_version()}
     versions = ", ".join(f"{name} {version}" for name, version in libraries.items())
     return (
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, gatewise {__version__} ({native.isa_name()}), "
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, gatewise {__version__} ({kernels.isa_name()}), "
         f"{versions}, {processor()}, {threads} of {os.cpu_count()} cores"
     )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from statistics import median
 
 import torch
 from clock import seconds
 
 from gatewise import _native
-from gatewise.ops import native
+from gatewise.ops.kernels import KERNELS
 
 BURN_ITERATIONS = 100_000
 
@@ -38,14 +39,13 @@ def alternate(
     return {name: median(values) for name, values in samples.items()}
 
 
-def burn() -> int:
-    """Keep every thread busy with multiply-adds in float32 alone; return how many operations."""
-    kernels = _native.kernels(native.isa_name())
-    assert kernels is not None  # noqa: S101 - it is in use
-    return kernels.burn(_native.Dtype.float32, BURN_ITERATIONS, torch.get_num_threads())
+def burn(*, bf16: bool = False) -> int:
+    """Keep every thread busy with multiply-adds alone, and return how many they were."""
+    dtype = _native.Dtype.bfloat16 if bf16 else _native.Dtype.float32
+    return KERNELS[dtype].burn(dtype, BURN_ITERATIONS, torch.get_num_threads())
 
 
-def peak_flops(rounds: int = 15) -> float:
+def peak_flops(rounds: int = 15, *, bf16: bool = False) -> float:
     """Return the operations in a second that the machine could do now."""
-    operations = burn()
-    return operations / alternate({"peak": burn}, rounds)["peak"]
+    turn = partial(burn, bf16=bf16)
+    return turn() / alternate({"peak": turn}, rounds)["peak"]

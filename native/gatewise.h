@@ -12,9 +12,12 @@ namespace gatewise {
 
 enum class Status : int { ok = 0, no_memory = 1, bad_length = 2 };
 
-enum class Dtype : int { float32 = 0, float64 = 1 };
+// Of all arrays; with bfloat16 they are float32, and the products of x, h and the gradients of gates
+// take their operands rounded to bfloat16, while sums and states stay float32. Projections and
+// everything pointwise are float32 then.
+enum class Dtype : int { float32 = 0, float64 = 1, bfloat16 = 2 };
 
-// The cells, each a file in kernels/cells/. A new one takes a line here.
+// The cells, in kernels/cells/. A new one takes a line here.
 #define GATEWISE_CELLS(each) \
   each(lstm) each(gru) each(rnn_tanh) each(rnn_relu) each(lstm_coupled) each(lstm_no_forget)
 #define GATEWISE_NAME(name) name,
@@ -118,7 +121,7 @@ struct LayerTrace {
   void* cells;
 };
 
-// The functions of one instruction set.
+// The functions of one instruction set, for the precisions that it has.
 struct Kernels {
   const char* isa;
   int64_t (*lanes)(Dtype);  // elements in a vector
@@ -138,11 +141,12 @@ struct Kernels {
   int64_t (*burn)(Dtype, int64_t iterations, const Threads&);
 };
 
-// The kernels compiled for `isa` ("avx512", "avx2", "neon", "scalar"), or null when this build or
-// this machine lacks them.
-const Kernels* kernels_for(const char* isa);
+// The kernels compiled for `isa` ("avx512_bf16", "avx512", "avx2", "neon", "scalar"), or those of the next
+// best set that has the precision: avx512_bf16 has bfloat16 alone, avx512 lacks it. The others emulate
+// it. Null when this build or this machine lacks `isa`.
+const Kernels* kernels_for(const char* isa, Dtype dtype);
 
-// The best instruction set of this machine.
-const Kernels* best_kernels();
+// The best instruction set of this machine for a precision.
+const Kernels* best_kernels(Dtype dtype);
 
 }  // namespace gatewise

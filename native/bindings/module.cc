@@ -98,7 +98,10 @@ NB_MODULE(_native, m) {
   nb::set_leak_warnings(false);
   pthread_atfork(nullptr, nullptr, [] { forked = true; });
 
-  nb::enum_<Dtype>(m, "Dtype").value("float32", Dtype::float32).value("float64", Dtype::float64);
+  nb::enum_<Dtype>(m, "Dtype")
+      .value("float32", Dtype::float32)
+      .value("float64", Dtype::float64)
+      .value("bfloat16", Dtype::bfloat16);
 
   nb::enum_<Cell> cells(m, "Cell");
 #define GATEWISE_VALUE(name) cells.value(#name, Cell::name);
@@ -207,8 +210,9 @@ NB_MODULE(_native, m) {
       "An uninitialised torch tensor whose memory comes from the workspace and returns to it.");
   m.attr("BAD_LENGTH") = int(Status::bad_length);
   m.def(
-      "kernels", [](const std::string& isa) { return kernels_for(isa.c_str()); },
-      nb::rv_policy::reference, "The kernels of an instruction set, or None.");
+      "kernels",
+      [](const std::string& isa, Dtype dtype) { return kernels_for(isa.c_str(), dtype); },
+      nb::rv_policy::reference, "The kernels of an instruction set for a precision, or None.");
   m.def("best_kernels", &best_kernels, nb::rv_policy::reference,
-        "The kernels of the best instruction set of this machine.");
+        "The kernels of the best instruction set of this machine for a precision.");
 }

@@ -11,10 +11,10 @@
 namespace gatewise {
 namespace GATEWISE_ISA {
 
-template <typename T, template <typename> class CellOf>
-class Backward : BackwardStep<T, CellOf> {
-  using Step = BackwardStep<T, CellOf>;
-  using typename Step::Arrays, typename Step::Cell, typename Step::Pointers, typename Step::Share;
+template <typename P, template <typename> class CellOf>
+class Backward : BackwardStep<P, CellOf> {
+  using Step = BackwardStep<P, CellOf>;
+  using typename Step::Arrays, typename Step::Cell, typename Step::Pointers, typename Step::Share, typename Step::T;
   using Step::N, Step::input, Step::has_cells;
   using Step::layer_, Step::grad_, Step::schedule_, Step::panels_, Step::threads_, Step::weights_;
   using Step::cell_, Step::zeros_, Step::barrier_, Step::wait, Step::dx_row;
@@ -43,6 +43,8 @@ class Backward : BackwardStep<T, CellOf> {
       at = std::make_unique<Pointers>(layer_, rows, block * rows);
       if (!share.by_units() || thread == 0)
         arrays_[thread] = Arrays(layer_, rows, block, cell_.normalises);
+      if (group<P> > 1)
+        at->outer_dz = Buffer<Factor<P>>(factors<P>(block * rows) * Arrays::width_of(cell_.normalises));
       if constexpr (rowwise<Cell>) {
         cell_.make_sums(thread);
         cell_.make_room(at->scratch);
@@ -78,7 +80,8 @@ class Backward : BackwardStep<T, CellOf> {
       if (idle) arrays.hh.clear(p);
       std::fill_n(arrays.bias(p), Cell::vectors * N, T(0));
       for (int64_t row : {arrays.zero_row(), arrays.cut_row()})
-        std::fill_n(arrays.dz(p, row), arrays.width, T(0));
+        std::fill_n(arrays.dz(p, row), arrays.row_size(), Factor<P>(0));
+      if (layer_.reset) std::fill_n(arrays.cuts(p), arrays.width, T(0));
     }
     if (layer_.weight_hr && idle)
       for (int64_t g = share.groups.first; g < share.groups.last; ++g) arrays.hr.clear(g);
@@ -120,13 +123,11 @@ class Backward : BackwardStep<T, CellOf> {
       if (layer_.reset) cut(share, arrays, s, running(s), row);
       behind = row;
     }
-    at.spread_x.spread(at.x, count);
-    at.spread_h.spread(at.h_before, count);
     arrays.accumulate(share, at, count, first_sum);
     if (grad_.grad_x) input_gradient(share, arrays, at, count);
     wait(share);  // all have read what the next block overwrites
     for (int64_t p = share.panels.first; p < share.panels.last; ++p)
-      std::copy_n(arrays.dz(p, behind), running(first) * arrays.width,
+      std::copy_n(arrays.dz(p, behind), running(first) * arrays.row_size(),
                   arrays.dz(p, arrays.carried_row()));
     wait(share);
     return true;
@@ -146,15 +147,17 @@ class Backward : BackwardStep<T, CellOf> {
       if (has_cells) move(units, arrays.carry_c(j), arrays.carry_c(-1));
       if (Arrays::carries_h) move(h_units, arrays.carry_h(j), arrays.carry_h(-1));
       for (int64_t p = share.panels.first; grad_.grad_restart_h && p < share.panels.last; ++p)
-        for (int64_t i = 0; i < arrays.width; ++i)
-          arrays.dz(p, arrays.cut_row())[i] += arrays.dz(p, row + j)[i];
+        for (int64_t i = 0; i < arrays.width; i += N) {
+          add_to(arrays.cuts(p) + i, load_factors<P>(arrays.dz(p, row + j) + i / group<P>));
+          store_factors<P>(arrays.dz(p, arrays.cut_row()) + i / group<P>, load(arrays.cuts(p) + i));
+        }
     }
     wait(share);
   }
 
   void input_gradient(const Share& share, Arrays& arrays, Pointers& at, int64_t count) {
     for (int64_t c = share.input_chunks.first; c < share.input_chunks.last; ++c)
-      multiply_dz_to<T, Cell, input.count>(
+      multiply_dz_to<P, Cell, input.count>(
           arrays, arrays.input_first, at.partial.get(), layer_.hidden, at.each.data(), count,
           weights_.ih_panel(c), weights_.x.vectors_in(c), at.dx.data(), weights_.x.first_vector(c),
           layer_.input);

@@ -40,34 +40,54 @@ struct GradientShare {
   }
 };
 
-// Rows that a power of two lies between fall on a few sets of the cache and push each other out while
-// the weight gradients walk down their columns (H = 512, 1024: 3 % of backward). Their copies stand
-// one line further apart.
-template <typename T>
-class SpreadRows {
- public:
-  SpreadRows(int64_t rows, int64_t depth)
-      : depth_(depth), stride_(depth + 64 / int64_t(sizeof(T))), copies_(rows * stride_) {}
+// Rows as the weight gradients read them, which sum over rows: a row of operands stands for `group` rows.
+//
+// Without rounding they are the rows themselves, unless a power of two lies between them: such rows
+// fall on a few sets of the cache and push each other out while the products walk down their columns
+// (H = 512, 1024: 3 % of backward), so they are copied to stand one line further apart.
+template <typename P>
+class OuterRows {
+  using T = Number<P>;
+  using F = Factor<P>;
+  static constexpr int N = Simd<T>::lanes;
 
-  // Points `rows` to copies if they need it.
-  void spread(std::vector<const T*>& rows, int64_t count) {
-    const std::ptrdiff_t apart = count > 1 ? as<char>(rows[1]) - as<char>(rows[0]) : 1;
-    if (apart % 2048 != 0) return;
-    for (int64_t m = 0; m < count; ++m) {
-      T* copy = copies_.get() + m * stride_;
-      std::copy_n(rows[m], depth_, copy);
-      rows[m] = copy;
+ public:
+  OuterRows(int64_t rows, int64_t depth)
+      : depth_(depth), stride_(depth + 64 / int64_t(sizeof(F))),
+        copies_(factors<P>(rows) * stride_), rows_(factors<P>(rows)) {}
+
+  // The rows of operands that stand for the first `count` of `rows`.
+  const F* const* gather(const std::vector<const T*>& rows, int64_t count) {
+    if constexpr (!Operand<P>::rounds) {
+      const std::ptrdiff_t apart = count > 1 ? as<char>(rows[1]) - as<char>(rows[0]) : 1;
+      if (apart % 2048 != 0) return rows.data();
+      for (int64_t m = 0; m < count; ++m) std::copy_n(rows[m], depth_, copy(m));
+    } else {
+      for (int64_t m = 0; m < count; m += group<P>) {
+        const T* second = m + group<P> - 1 < count ? rows[m + group<P> - 1] : nullptr;
+        for (int64_t k = 0; k < depth_; k += N)
+          store(copy(m / group<P>) + k,
+                join<P>(load_part(rows[m] + k, depth_ - k),
+                        second ? load_part(second + k, depth_ - k) : Vec<T>{}));
+      }
     }
+    for (int64_t m = 0; m < factors<P>(count); ++m) rows_[m] = copy(m);
+    return rows_.data();
   }
 
  private:
+  F* copy(int64_t m) const { return copies_.get() + m * stride_; }
+
   int64_t depth_, stride_;
-  Buffer<T> copies_;
+  Buffer<F> copies_;
+  std::vector<const F*> rows_;
 };
 
 // Pointers to the rows of one step, and of the whole block for the products over it.
-template <typename T>
+template <typename P>
 struct StepPointers {
+  using T = Number<P>;
+
   std::vector<int64_t> behind;  // row of dz that holds the step behind, or the row of zeros
   std::vector<int64_t> each;    // 0, 1, 2 …: the rows of the block themselves
   std::vector<const T*> z, norms, now, before, dy, dh_n;  // now, before: the cell's state
@@ -76,25 +96,28 @@ struct StepPointers {
   Buffer<T> partial;  // tiles between the parts of a long sum
   Buffer<T> used;     // h before the steps of a block, masked, if it is
   RowScratch<T> scratch;
-  SpreadRows<T> spread_x, spread_h;
+  OuterRows<P> outer_x, outer_h;
+  Buffer<Factor<P>> outer_dz;  // one panel as the weight gradients read it, where that is another layout
 
   StepPointers(const Layer& layer, int64_t rows, int64_t block_rows)
       : behind(rows + 1), each(block_rows), z(rows), norms(rows), now(rows), before(rows), dy(rows),
         dh_n(rows + 1), x(block_rows), h_before(block_rows), dh(block_rows), dx(block_rows), out(rows + 1),
-        partial((block_rows + 1) * tile_vectors * Simd<T>::lanes), spread_x(block_rows, layer.input),
-        spread_h(block_rows, layer.projected) {
+        partial((block_rows + 1) * tile_vectors * Simd<T>::lanes), outer_x(block_rows, layer.input),
+        outer_h(block_rows, layer.projected) {
     std::iota(each.begin(), each.end(), 0);
   }
 };
 
 // With rows split every thread has its own arrays; with units split those of thread 0 serve all,
 // each thread writing its panels.
-template <typename T, typename Cell>
+template <typename P, typename Cell>
 class GradientArrays {
+  using T = Number<P>;
+  using F = Factor<P>;
   static constexpr int N = Simd<T>::lanes;
-  static constexpr int64_t group = tile_vectors * N;
-  using InputSum = WeightGradient<T, Cell::input.count>;
-  using StateSum = WeightGradient<T, Cell::state.count>;
+  static constexpr int64_t tile_width = tile_vectors * N;
+  using InputSum = WeightGradient<P, Cell::input.count>;
+  using StateSum = WeightGradient<P, Cell::state.count>;
   using ProjectionSum = WeightGradient<T, tile_vectors>;
 
   static constexpr bool has_cells = Cell::memory == Memory::cell;
@@ -107,25 +130,35 @@ class GradientArrays {
   // Norms give the products gradients of their own, which then stand side by side in a row of dz.
   GradientArrays(const Layer& layer, int64_t rows, int64_t block, bool norms)
       : panels(layer.hidden), capacity(block * rows), dz_rows(capacity + rows + 2),
-        width((norms ? Cell::state.count + Cell::input.count : Cell::vectors) * N),
+        width(width_of(norms)),
         state_first((norms ? 0 : Cell::state.first) * N),
         input_first((norms ? Cell::state.count : Cell::input.first) * N),
         projects_(layer.weight_hr != nullptr), h_width_(ceil_div(layer.projected, N) * N), projected_(layer.projected),
-        dz_(panels.count * dz_rows * width), carry_c_(has_cells ? (rows + 1) * panels.padded : 0),
+        dz_(panels.count * panel_size()), cuts_(layer.reset ? panels.count * width : 0), carry_c_(has_cells ? (rows + 1) * panels.padded : 0),
         carry_h_(carries_h ? (rows + 1) * std::max(h_width_, panels.padded) : 0),
         product_(rowwise<Cell> ? rows * std::max(h_width_, panels.padded) : 0),
         bias_(panels.count * width), dh_(layer.weight_hr ? capacity * layer.projected : 0),
-        h_(layer.weight_hr ? groups() * capacity * group : 0), restart_h_(layer.projected),
+        h_(layer.weight_hr ? groups() * capacity * tile_width : 0), restart_h_(layer.projected),
         ih(panels.count, layer.input), hh(panels.count, layer.projected) {
     if (layer.weight_hr) hr = ProjectionSum(groups(), layer.projected);
   }
 
+  static int64_t width_of(bool norms) {
+    return (norms ? Cell::state.count + Cell::input.count : Cell::vectors) * N;
+  }
   int64_t groups() const { return ceil_div(panels.count, tile_vectors); }  // of vectors of h
   int64_t carried_row() const { return capacity; }
   int64_t cut_row() const { return dz_rows - 2; }
   int64_t zero_row() const { return dz_rows - 1; }
 
-  T* dz(int64_t panel, int64_t row) const { return dz_.get() + (panel * dz_rows + row) * width; }
+  // The operands of a row in a panel, and of a panel.
+  int64_t row_size() const { return width / group<P>; }
+  int64_t panel_size() const { return dz_rows * row_size(); }
+  F* dz(int64_t panel, int64_t row) const {
+    return dz_.get() + panel * panel_size() + row * row_size();
+  }
+  // The sum over all cuts, which the row for it is rounded from.
+  T* cuts(int64_t panel) const { return cuts_.get() + panel * width; }
   // What the step behind hands to the state of row j without a product: all of the gradient of a cell
   // state, some of the gradient of h. Row -1 sums it up over the cuts.
   T* carry_c(int64_t j) const { return carry_c_.get() + (j + 1) * panels.padded; }
@@ -139,20 +172,24 @@ class GradientArrays {
   // With a projection: the gradient of y, and h before the projection.
   T* dh(int64_t row) const { return dh_.get() + row * projected_; }
   T* h(int64_t vector, int64_t row) const {
-    return h_.get() + (vector / tile_vectors * capacity + row) * group + vector % tile_vectors * N;
+    return h_.get() + (vector / tile_vectors * capacity + row) * tile_width +
+           vector % tile_vectors * N;
   }
   // The gradient of the state after a cut.
   T* restart_h() const { return restart_h_.get(); }
 
   // Adds the products over the `count` rows of a block to the sums of weights, or sets them.
-  void accumulate(const GradientShare& share, const StepPointers<T>& at, int64_t count, bool first) {
+  void accumulate(const GradientShare& share, StepPointers<P>& at, int64_t count, bool first) {
+    const F* const* x = at.outer_x.gather(at.x, count);
+    const F* const* h_before = at.outer_h.gather(at.h_before, count);
     for (int64_t p = share.panels.first; p < share.panels.last; ++p) {
-      ih.add(p, at.x.data(), count, dz(p, 0) + input_first, width, first);
-      hh.add(p, at.h_before.data(), count, dz(p, 0) + state_first, width, first);
+      const F* outer = outer_dz(p, at, count);
+      ih.add(p, x, factors<P>(count), outer + input_first, width, first);
+      hh.add(p, h_before, factors<P>(count), outer + state_first, width, first);
       if constexpr (!rowwise<Cell>) add_bias(bias(p), dz(p, 0), count);
     }
     for (int64_t g = share.groups.first; projects_ && g < share.groups.last; ++g)
-      hr.add(g, at.dh.data(), count, h(g * tile_vectors, 0), group, first);
+      hr.add(g, at.dh.data(), count, h(g * tile_vectors, 0), tile_width, first);
   }
 
   // Adds another member's sums.
@@ -179,9 +216,9 @@ class GradientArrays {
       unpack(Cell::state, grad.grad_bias_hh, bias(p) + Cell::state.first * N, p, 1);
     }
     for (int64_t g = of_groups.first; layer.weight_hr && g < of_groups.last; ++g) {
-      const int64_t first = g * group, count = std::min(group, layer.hidden - first);
+      const int64_t first = g * tile_width, count = std::min(tile_width, layer.hidden - first);
       for (int64_t k = 0; k < layer.projected; ++k)
-        std::copy_n(hr.panel(g) + k * group, count,
+        std::copy_n(hr.panel(g) + k * tile_width, count,
                     static_cast<T*>(grad.grad_weight_hr) + k * layer.hidden + first);
     }
   }
@@ -192,20 +229,36 @@ class GradientArrays {
   int64_t state_first = 0, input_first = 0;  // where the products' gradients begin in it
 
  private:
+  // The first `count` rows of dz in a panel as the products over rows read them.
+  const F* outer_dz(int64_t p, StepPointers<P>& at, int64_t count) const {
+    if constexpr (group<P> == 1) {
+      return dz(p, 0);
+    } else {
+      F* out = at.outer_dz.get();
+      for (int64_t m = 0; m < count; m += 2) {
+        const F *one = dz(p, m), *other = dz(p, m + 1 < count ? m + 1 : zero_row());
+        for (int64_t i = 0; i < width; i += N, out += N)
+          store(out, join_factors<P>(one + i / 2, other + i / 2));
+      }
+      return at.outer_dz.get();
+    }
+  }
+
   // Sums of a few rows first: adding one row after the other to a long sum would lose bits.
-  static void add_bias(T* bias, const T* dz, int64_t count) {
+  static void add_bias(T* bias, const F* dz, int64_t count) {
     constexpr int64_t few = 32;
     for (int64_t first = 0; first < count; first += few) {
       Vec<T> sum[Cell::vectors] = {};
-      for (int64_t m = first; m < std::min(first + few, count); ++m, dz += Cell::vectors * N)
-        for (int v = 0; v < Cell::vectors; ++v) sum[v] += load(dz + v * N);
+      for (int64_t m = first; m < std::min(first + few, count); ++m)
+        for (int v = 0; v < Cell::vectors; ++v, dz += N / group<P>) sum[v] += load_factors<P>(dz);
       for (int v = 0; v < Cell::vectors; ++v) add_to(bias + v * N, sum[v]);
     }
   }
 
   bool projects_ = false;
   int64_t h_width_ = 0, projected_ = 0;
-  Buffer<T> dz_, carry_c_, carry_h_, product_, bias_, dh_, h_, restart_h_;
+  Buffer<F> dz_;
+  Buffer<T> cuts_, carry_c_, carry_h_, product_, bias_, dh_, h_, restart_h_;
 
  public:
   InputSum ih;

@@ -16,7 +16,7 @@ struct GradientPlace {
 };
 
 // Cells that work on tiles have none of it.
-template <typename T, typename Cell, bool = rowwise<Cell>>
+template <typename P, typename Cell, bool = rowwise<Cell>>
 class BackwardCell {
  public:
   static constexpr bool normalises = false, recurs = false;
@@ -24,9 +24,10 @@ class BackwardCell {
   void make_sums(int) {}
 };
 
-template <typename T, typename Cell>
-class BackwardCell<T, Cell, true> {
-  using Arrays = GradientArrays<T, Cell>;
+template <typename P, typename Cell>
+class BackwardCell<P, Cell, true> {
+  using T = Number<P>;
+  using Arrays = GradientArrays<P, Cell>;
   static constexpr int N = Simd<T>::lanes;
   static constexpr int64_t width = Cell::vectors * N;
   static constexpr Part input = Cell::input, state = Cell::state;
@@ -117,14 +118,18 @@ class BackwardCell<T, Cell, true> {
       for (int v = 0; v < Cell::vectors; ++v) {
         const Vec<T> d = load(dz + p * width + v * N);
         add_to(sum + p * width + v * N, d);
-        if (!normalises) store(arrays.dz(p, at.row) + v * N, d);
+        if (!normalises) store_factors<P>(arrays.dz(p, at.row) + v * N / group<P>, d);
       }
     }
-    if (normalises)
-      norms_.backward(
-          dz, at.norms, sum + panels_.count * width,
-          [&](int64_t p, int i, Vec<T> d) { store(arrays.dz(p, at.row) + arrays.state_first + i * N, d); },
-          [&](int64_t p, int i, Vec<T> d) { store(arrays.dz(p, at.row) + arrays.input_first + i * N, d); });
+    if (normalises) {
+      const auto store_from = [&](int64_t first) {
+        return [&, first](int64_t p, int i, Vec<T> d) {
+          store_factors<P>(arrays.dz(p, at.row) + (first + i * N) / group<P>, d);
+        };
+      };
+      norms_.backward(dz, at.norms, sum + panels_.count * width, store_from(arrays.state_first),
+                      store_from(arrays.input_first));
+    }
     sums_[thread].next();
   }
 

@@ -7,15 +7,15 @@ namespace GATEWISE_ISA {
 
 // tile += one panel of dz times its weights; the last panel may hold fewer units than lanes, and
 // what stands behind them is not read.
-template <typename T, typename Cell, int columns, int R, int NV>
-GATEWISE_INLINE void multiply_panel(Tile<T, R, NV>& tile, RowPointers<T, R> dz, const T* weights,
-                                    int64_t units) {
-  constexpr int N = Simd<T>::lanes;
-  if (units >= Cell::units * N) return multiply(tile, dz, columns * N, weights);
-  for (int i = 0; i < columns; ++i, weights += N * NV * N) {
+template <typename P, typename Cell, int columns, int R, int NV>
+GATEWISE_INLINE void multiply_panel(Tile<Number<P>, R, NV>& tile, RowPointers<Factor<P>, R> dz,
+                                    const Factor<P>* weights, int64_t units) {
+  constexpr int N = Simd<Number<P>>::lanes, depth = N / group<P>;
+  if (units >= Cell::units * N) return multiply(tile, dz, columns * depth, weights);
+  for (int i = 0; i < columns; ++i, weights += depth * NV * N) {
     const int64_t rest = units - (Cell::units > 1 ? i * N : 0);
-    multiply(tile, dz, std::min<int64_t>(N, rest), weights);
-    for (int r = 0; r < R; ++r) dz.row[r] += N;
+    multiply(tile, dz, std::min<int64_t>(depth, factors<P>(rest)), weights);
+    for (int r = 0; r < R; ++r) dz.row[r] += depth;
   }
 }
 
@@ -24,13 +24,14 @@ GATEWISE_INLINE void multiply_panel(Tile<T, R, NV>& tile, RowPointers<T, R> dz, 
 // element `first` of a row.
 // The sum runs over so few panels at a time that their weights stay in the second-level cache while
 // all the rows pass; `partials` holds the tiles in between.
-template <typename T, typename Cell, int columns, typename Start, typename Sink>
-void multiply_dz(const GradientArrays<T, Cell>& arrays, int64_t first, T* partials, int64_t hidden,
-                 const int64_t* rows, int64_t count, const T* weights, int vectors, Start&& start,
-                 Sink&& sink) {
+template <typename P, typename Cell, int columns, typename Start, typename Sink>
+void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>* partials,
+                 int64_t hidden, const int64_t* rows, int64_t count, const Factor<P>* weights,
+                 int vectors, Start&& start, Sink&& sink) {
+  using T = Number<P>;
   constexpr int N = Simd<T>::lanes;
   constexpr int64_t cached_bytes = 192 << 10;
-  const int64_t panel_size = columns * N * vectors * N;
+  const int64_t panel_size = columns * N / group<P> * vectors * N;
   const int64_t sums = ceil_div(arrays.panels.count * panel_size * int64_t(sizeof(T)), cached_bytes);
   for (int sum = 0; sum < sums; ++sum) {
     const Range panels = even_range(arrays.panels.count, sum, int(sums));
@@ -43,16 +44,16 @@ void multiply_dz(const GradientArrays<T, Cell>& arrays, int64_t first, T* partia
             start(tile, row, r, v);
           else
             tile.v[r][v] = load(partial + (r * NV + v) * N);
-      RowPointers<T, R> a;
+      RowPointers<Factor<P>, R> a;
       for (int r = 0; r < R; ++r)
-        a.row[r] = arrays.dz(panels.first, rows[row + r]) + first;
-      const T* b = weights + panels.first * panel_size;
+        a.row[r] = arrays.dz(panels.first, rows[row + r]) + first / group<P>;
+      const Factor<P>* b = weights + panels.first * panel_size;
       for (int64_t p = panels.first; p < panels.last; ++p, b += panel_size) {
         // The next panel's rows: other threads have written them, or they lie far apart.
         for (int r = 0; r < R && p + 1 < panels.last; ++r)
-          prefetch<columns, false>(a.row[r] + arrays.dz_rows * arrays.width);
-        multiply_panel<T, Cell, columns>(tile, a, b, hidden - p * Cell::units * N);
-        for (int r = 0; r < R; ++r) a.row[r] += arrays.dz_rows * arrays.width;
+          prefetch<factors<P>(columns), false>(a.row[r] + arrays.panel_size());
+        multiply_panel<P, Cell, columns>(tile, a, b, hidden - p * Cell::units * N);
+        for (int r = 0; r < R; ++r) a.row[r] += arrays.panel_size();
       }
       if (sum + 1 == sums) return sink(tile, row);
       for (int r = 0; r < R; ++r)
@@ -63,14 +64,16 @@ void multiply_dz(const GradientArrays<T, Cell>& arrays, int64_t first, T* partia
 
 // The same from zero and to memory: vectors from `vector` on of the rows out[0], out[1] … of `width`
 // elements. One function for every use, for the sake of those who compile it.
-template <typename T, typename Cell, int columns>
-__attribute__((noinline)) void multiply_dz_to(const GradientArrays<T, Cell>& arrays, int64_t first,
-                                              T* partials, int64_t hidden, const int64_t* rows,
-                                              int64_t count, const T* weights, int vectors,
-                                              T* const* out, int64_t vector, int64_t width) {
-  multiply_dz<T, Cell, columns>(
+template <typename P, typename Cell, int columns>
+__attribute__((noinline)) void multiply_dz_to(const GradientArrays<P, Cell>& arrays, int64_t first,
+                                              Number<P>* partials, int64_t hidden,
+                                              const int64_t* rows, int64_t count,
+                                              const Factor<P>* weights, int vectors,
+                                              Number<P>* const* out, int64_t vector,
+                                              int64_t width) {
+  multiply_dz<P, Cell, columns>(
       arrays, first, partials, hidden, rows, count, weights, vectors,
-      [](auto& tile, int64_t, int r, int v) { tile.v[r][v] = Vec<T>{}; },
+      [](auto& tile, int64_t, int r, int v) { tile.v[r][v] = Vec<Number<P>>{}; },
       [&](auto& tile, int64_t row) {
         store_tile(tile, vector, width, [&](int r) { return out[row + r]; });
       });

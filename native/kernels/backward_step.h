@@ -9,13 +9,14 @@
 namespace gatewise {
 namespace GATEWISE_ISA {
 
-template <typename T, template <typename> class CellOf>
+template <typename P, template <typename> class CellOf>
 class BackwardStep {
  protected:
+  using T = Number<P>;
   using Cell = CellOf<T>;
   using Share = GradientShare;
-  using Arrays = GradientArrays<T, Cell>;
-  using Pointers = StepPointers<T>;
+  using Arrays = GradientArrays<P, Cell>;
+  using Pointers = StepPointers<P>;
   static constexpr int N = Simd<T>::lanes;
   static constexpr Part input = Cell::input, state = Cell::state;
   static constexpr bool has_cells = Cell::memory == Memory::cell;
@@ -77,7 +78,7 @@ class BackwardStep {
   void step(const Share& share, Arrays& arrays, Pointers& at, int64_t running, int64_t row) {
     for (int64_t c = share.state_chunks.first; c < share.state_chunks.last; ++c) {
       const int64_t vector = weights_.h.first_vector(c);
-      multiply_dz<T, Cell, state.count>(
+      multiply_dz<P, Cell, state.count>(
           arrays, arrays.state_first, at.partial.get(), layer_.hidden, at.behind.data(), running,
           weights_.hh_panel(c), weights_.h.vectors_in(c),
           [&](auto& tile, int64_t j, int r, int v) {
@@ -175,8 +176,8 @@ class BackwardStep {
         Vec<T> carry = carries ? load(at_carry + unit) : Vec<T>{};
         const Vec<T> h = Cell::backward(z, now, before, tile.v[r][v], carry);
         if (carries) store(at_carry + unit, carry);
-        T* out = arrays.dz(p, row + j + r) + first * N;
-        for (int i = 0; i < columns; ++i) store(out + i * N, z[i]);
+        Factor<P>* out = arrays.dz(p, row + j + r) + first * N / group<P>;
+        for (int i = 0; i < columns; ++i) store_factors<P>(out + i * N / group<P>, z[i]);
         if (layer_.weight_hr) store(arrays.h(p, row + j + r), h);
       }
   }
@@ -184,7 +185,7 @@ class BackwardStep {
   // dz[rows]·W_hhᵀ for a chunk of the columns of h, into the rows that at.out points to.
   void state_product(const Arrays& arrays, Pointers& at, int64_t count, int64_t chunk,
                      int64_t out_width) const {
-    multiply_dz_to<T, Cell, state.count>(
+    multiply_dz_to<P, Cell, state.count>(
         arrays, arrays.state_first, at.partial.get(), layer_.hidden, at.behind.data(), count,
         weights_.hh_panel(chunk), weights_.h.vectors_in(chunk), at.out.data(),
         weights_.h.first_vector(chunk), out_width);
@@ -207,8 +208,8 @@ class BackwardStep {
   const Panels<T, Cell> panels_;
   const T *const saved_cells_, *const saved_norms_;
   const int threads_;
-  const BackwardWeights<T, Cell> weights_;
-  BackwardCell<T, Cell> cell_;
+  const BackwardWeights<P, Cell> weights_;
+  BackwardCell<P, Cell> cell_;
   const RestartRows<T> restart_;
   const Buffer<T> zeros_;
   Barrier barrier_;

@@ -5,9 +5,11 @@
 namespace gatewise {
 namespace GATEWISE_ISA {
 
-template <typename T, typename Cell>
+template <typename P, typename Cell>
 class BackwardWeights {
-  using Pack = Packer<T, Cell>;
+  using T = Number<P>;
+  using F = Factor<P>;
+  using Pack = Packer<P, Cell>;
   static constexpr int N = Simd<T>::lanes;
   static constexpr Part input = Cell::input, state = Cell::state;
 
@@ -17,8 +19,8 @@ class BackwardWeights {
       : layer_(layer), wants_x_(wants_x), panels_(ceil_div(layer.hidden, Cell::units * N)),
         units(Chunks::balanced(layer.hidden, N, team, Cell::units)),
         h(Chunks::balanced(layer.projected, N, team, Cell::units)),
-        x(Chunks::balanced(layer.input, N, team)), hh_(h.vectors * N * panels_ * state.count * N),
-        ih_(wants_x ? x.vectors * N * panels_ * input.count * N : 0),
+        x(Chunks::balanced(layer.input, N, team)), hh_(h.vectors * N * depth(state)),
+        ih_(wants_x ? x.vectors * N * depth(input) : 0),
         hr_(layer.weight_hr ? units.vectors * N * layer.projected : 0) {}
 
   void pack(int thread, int team) const {
@@ -39,17 +41,16 @@ class BackwardWeights {
       });
   }
 
-  T* hh_panel(int64_t c) const {
-    return hh_.get() + h.first_vector(c) * N * panels_ * state.count * N;
-  }
-  T* ih_panel(int64_t c) const {
-    return ih_.get() + x.first_vector(c) * N * panels_ * input.count * N;
-  }
+  F* hh_panel(int64_t c) const { return hh_.get() + h.first_vector(c) * N * depth(state); }
+  F* ih_panel(int64_t c) const { return ih_.get() + x.first_vector(c) * N * depth(input); }
   T* hr_panel(int64_t c) const {
     return hr_.get() + units.first_vector(c) * N * layer_.projected;
   }
 
  private:
+  // Operands along the sums of a product.
+  int64_t depth(const Part& part) const { return factors<P>(panels_ * part.count * N); }
+
   const Layer& layer_;
   const bool wants_x_;
   const int64_t panels_;
@@ -58,7 +59,8 @@ class BackwardWeights {
   const Chunks units, h, x;  // the columns of the gradients: of c and the unprojected h, of h, of x
 
  private:
-  const Buffer<T> hh_, ih_, hr_;
+  const Buffer<F> hh_, ih_;
+  const Buffer<T> hr_;
 };
 
 }  // namespace GATEWISE_ISA

@@ -2,6 +2,7 @@
 // steps, as streams have them.
 #pragma once
 #include "cell.h"
+#include "operand.h"
 
 namespace gatewise {
 namespace GATEWISE_ISA {
@@ -9,7 +10,7 @@ namespace GATEWISE_ISA {
 // z[first + i] += row·(the N rows of weight G·H×K that column i of a panel stands for), for the
 // columns of one part. The sums run along the rows as they lie in memory; a transposition brings
 // them side by side.
-template <typename T, typename Cell>
+template <typename P, typename Cell, typename T = Number<P>>
 void add_direct(const Part& part, Vec<T>* z, const T* row, const T* weight, int64_t panel,
                 int64_t hidden, int64_t depth) {
   constexpr int N = Simd<T>::lanes;
@@ -20,13 +21,14 @@ void add_direct(const Part& part, Vec<T>* z, const T* row, const T* weight, int6
     int64_t k = 0;
     if (units == N)
       for (; k + N <= depth; k += N) {
-        const Vec<T> x = load(row + k);
+        const Vec<T> x = rounded<P>(load(row + k));
 #pragma GCC unroll 16
-        for (int u = 0; u < N; ++u) sum[u] += load(rows + u * depth + k) * x;
+        for (int u = 0; u < N; ++u) sum[u] += rounded<P>(load(rows + u * depth + k)) * x;
       }
     for (; k < depth; k += N) {
-      const Vec<T> x = load_part(row + k, depth - k);
-      for (int u = 0; u < units; ++u) sum[u] += load_part(rows + u * depth + k, depth - k) * x;
+      const Vec<T> x = rounded<P>(load_part(row + k, depth - k));
+      for (int u = 0; u < units; ++u)
+        sum[u] += rounded<P>(load_part(rows + u * depth + k, depth - k)) * x;
     }
     transpose<T>(sum);
     for (int u = 0; u < N; ++u) z[part.first + i] += sum[u];

@@ -6,6 +6,7 @@
 namespace gatewise {
 
 #if defined(__x86_64__)
+namespace avx512_bf16 { extern const Kernels kernels; }
 namespace avx512 { extern const Kernels kernels; }
 namespace avx2 { extern const Kernels kernels; }
 #elif defined(__aarch64__)
@@ -18,36 +19,44 @@ namespace {
 struct Candidate {
   const Kernels* kernels;
   bool runs;
+  bool full, bf16;  // whether it has float32 and float64, and bfloat16
 };
 
-// Best first.
-template <typename F>
-const Kernels* find(F&& accept) {
+// The first that runs here and has the precision, from the set `isa` on or, with null, of all; best
+// first.
+const Kernels* find(const char* isa, Dtype dtype) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  const Candidate candidates[] = {
-      {&avx512::kernels, v4}, {&avx2::kernels, v3}, {&scalar::kernels, true}};
+  const bool v4_bf16 = v4 && __builtin_cpu_supports("avx512bf16");
+  const Candidate candidates[] = {{&avx512_bf16::kernels, v4_bf16, false, true},
+                                  {&avx512::kernels, v4, true, false},
+                                  {&avx2::kernels, v3, true, true},
+                                  {&scalar::kernels, true, true, true}};
 #elif defined(__aarch64__)
-  const Candidate candidates[] = {{&neon::kernels, true}, {&scalar::kernels, true}};
+  const Candidate candidates[] = {{&neon::kernels, true, true, true},
+                                  {&scalar::kernels, true, true, true}};
 #else
-  const Candidate candidates[] = {{&scalar::kernels, true}};
+  const Candidate candidates[] = {{&scalar::kernels, true, true, true}};
 #endif
-  for (const Candidate& candidate : candidates)
-    if (candidate.runs && accept(*candidate.kernels)) return candidate.kernels;
+  bool found = isa == nullptr;
+  for (const Candidate& candidate : candidates) {
+    if (!found && std::strcmp(candidate.kernels->isa, isa) == 0) {
+      if (!candidate.runs) return nullptr;
+      found = true;
+    }
+    const bool has = dtype == Dtype::bfloat16 ? candidate.bf16 : candidate.full;
+    if (found && candidate.runs && has) return candidate.kernels;
+  }
   return nullptr;
 }
 
 }  // namespace
 
-const Kernels* kernels_for(const char* isa) {
-  return find([&](const Kernels& k) { return std::strcmp(k.isa, isa) == 0; });
-}
+const Kernels* kernels_for(const char* isa, Dtype dtype) { return find(isa, dtype); }
 
-const Kernels* best_kernels() {
-  return find([](const Kernels&) { return true; });
-}
+const Kernels* best_kernels(Dtype dtype) { return find(nullptr, dtype); }
 
 }  // namespace gatewise

@@ -1,23 +1,49 @@
-// What a thread of forward works with; and what happens after the products of a step for a cell that works row by row: the norms of the
-// products, the cell, zoneout, and h masked for the next product. Arrays are indexed by slot, so that
-// any thread may take a row.
+// What a thread of forward works with; and what happens after the products of a step for a cell that
+// works row by row: the norms of the products, the cell, zoneout, and h masked for the next product.
+// Arrays are indexed by slot, so that any thread may take a row.
 #pragma once
 #include "norm.h"
+#include "operand.h"
 
 namespace gatewise {
 namespace GATEWISE_ISA {
 
+// Copies of rows as the products read them; without room where they read the rows themselves.
+template <typename P>
+class RoundedRows {
+ public:
+  RoundedRows(int64_t rows, int64_t width)
+      : width_(width), stride_(padded_factors<P>(width)),
+        rows_(Operand<P>::rounds ? rows * stride_ : 0) {}
+
+  Factor<P>* row(int64_t i) const { return rows_.get() + i * stride_; }
+  void set(int64_t i, const Number<P>* from) const { set(i, from, {0, width_}); }
+  // A range of units, from a whole vector on.
+  void set(int64_t i, const Number<P>* from, Range units) const {
+    store_row<P>(row(i), from, width_, units);
+  }
+
+ private:
+  int64_t width_, stride_;
+  Buffer<Factor<P>> rows_;
+};
+
 // What one thread needs for its share: pointers to the rows of a block (x) and of a step; those to cell
 // states are unused by a cell without.
-template <typename T>
+template <typename P>
 struct ForwardScratch {
+  using T = Number<P>;
+
   T* z = nullptr;  // the input product of a block of steps; one for all if units are split
-  std::vector<const T*> x, h_before, h_used, c_before;
+  std::vector<const T*> x, h_before, h_used, c_before;  // h_used: as the product takes h, but for rounding
   std::vector<T*> saved, c, h;  // saved: the columns of a row, null for inference
   std::vector<T> draws;
+  RoundedRows<P> rounded_x;
+  std::vector<const Factor<P>*> x_factors, h_factors;  // what products read if it is rounded
 
-  ForwardScratch(int64_t rows, int64_t block_rows)
-      : x(block_rows), h_before(rows), h_used(rows), c_before(rows), saved(rows), c(rows), h(rows) {}
+  ForwardScratch(int64_t rows, int64_t block_rows, int64_t input)
+      : x(block_rows), h_before(rows), h_used(rows), c_before(rows), saved(rows), c(rows), h(rows),
+        rounded_x(block_rows, input), x_factors(block_rows), h_factors(rows) {}
 };
 
 // Where one row of a step finds its arrays; null where there is none.

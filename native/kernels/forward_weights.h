@@ -7,9 +7,11 @@
 namespace gatewise {
 namespace GATEWISE_ISA {
 
-template <typename T, typename Cell>
+template <typename P, typename Cell>
 class ForwardWeights {
-  using Pack = Packer<T, Cell>;
+  using T = Number<P>;
+  using F = Factor<P>;
+  using Pack = Packer<P, Cell>;
   static constexpr int N = Simd<T>::lanes;
   static constexpr int vectors = Cell::vectors;
   static constexpr Part input = Cell::input, state = Cell::state;
@@ -19,8 +21,7 @@ class ForwardWeights {
   ForwardWeights(const Layer& layer, const Panels<T, Cell>& panels, bool direct)
       : layer_(layer), panels_(panels.count), direct_(direct),
         projection(layer.projected, N, tile_vectors),
-        ih_(direct ? 0 : panels_ * layer.input * input.count * N),
-        hh_(direct ? 0 : panels_ * layer.projected * state.count * N), bias_(panels_ * vectors * N),
+        ih_(direct ? 0 : panels_ * ih_size()), hh_(direct ? 0 : panels_ * hh_size()), bias_(panels_ * vectors * N),
         hr_(layer.weight_hr ? projection.vectors * N * layer.hidden : 0) {}
 
   void pack(int thread, int team) const {
@@ -43,10 +44,14 @@ class ForwardWeights {
                              l.hidden);
   }
 
-  T* ih_panel(int64_t p) const { return ih_.get() + p * layer_.input * input.count * N; }
-  T* hh_panel(int64_t p) const { return hh_.get() + p * layer_.projected * state.count * N; }
+  F* ih_panel(int64_t p) const { return ih_.get() + p * ih_size(); }
+  F* hh_panel(int64_t p) const { return hh_.get() + p * hh_size(); }
   T* bias(int64_t p) const { return bias_.get() + p * vectors * N; }
   T* hr_panel(int64_t vector) const { return hr_.get() + vector * N * layer_.hidden; }
+
+  // Operands of a panel.
+  int64_t ih_size() const { return factors<P>(layer_.input) * input.count * N; }
+  int64_t hh_size() const { return factors<P>(layer_.projected) * state.count * N; }
 
  private:
   void add_bias(const Part& part, int64_t p, const T* bias_of) const {
@@ -66,7 +71,8 @@ class ForwardWeights {
   const Chunks projection;  // the columns of y, when h is projected
 
  private:
-  const Buffer<T> ih_, hh_, bias_, hr_;
+  const Buffer<F> ih_, hh_;
+  const Buffer<T> bias_, hr_;
 };
 
 }  // namespace GATEWISE_ISA

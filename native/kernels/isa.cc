@@ -1,6 +1,6 @@
 // The kernels of one instruction set: the cells, which are compiled beside it, and what is no cell.
-// CMake compiles these files once per set, with GATEWISE_ISA as the name of the set and
-// GATEWISE_VECTOR_BYTES as its width.
+// CMake compiles these files once per set, with GATEWISE_ISA as the name of the set,
+// GATEWISE_VECTOR_BYTES as its width, and GATEWISE_FULL and GATEWISE_BF16 for the precisions it has.
 #include "layer.h"
 #include "peak.h"
 #include "rows.h"
@@ -11,20 +11,29 @@
 namespace gatewise {
 namespace GATEWISE_ISA {
 
-#define GATEWISE_DECLARE(name) extern const CellKernels name##_kernels;
+#define GATEWISE_DECLARE(name) extern const CellKernels name##_kernels[];
 GATEWISE_CELLS(GATEWISE_DECLARE)
-#define GATEWISE_ADDRESS(name) &name##_kernels,
+#define GATEWISE_ADDRESS(name) name##_kernels,
 const CellKernels* const cells[] = {GATEWISE_CELLS(GATEWISE_ADDRESS)};
 
-extern const CellKernels lstm_options_kernels, gru_options_kernels;
+extern const CellKernels lstm_options_kernels[], gru_options_kernels[];
 
 // The kernels of a cell; those with options keep what plain ones have no room for.
-const CellKernels& cell(Cell which, bool options) {
-  if (options && which == Cell::lstm) return lstm_options_kernels;
-  if (options && which == Cell::gru) return gru_options_kernels;
-  return *cells[int(which)];
+const CellKernels& cell(Dtype dtype, Cell which, bool options) {
+  const CellKernels* found = cells[int(which)];
+  if (options && which == Cell::lstm) found = lstm_options_kernels;
+  if (options && which == Cell::gru) found = gru_options_kernels;
+  return found[int(dtype)];
 }
-const CellKernels& cell(const Layer& layer) { return cell(layer.cell, layer.options.any); }
+const CellKernels& cell(Dtype dtype, const Layer& layer) {
+  return cell(dtype, layer.cell, layer.options.any);
+}
+
+// Calls f(T()) with the type of the arrays.
+template <typename F>
+auto with_type(Dtype dtype, F&& f) {
+  return dtype == Dtype::float64 ? f(double()) : f(float());
+}
 
 int64_t lanes(Dtype dtype) {
   return with_type(dtype, [](auto t) { return int64_t(Simd<decltype(t)>::lanes); });
@@ -56,6 +65,7 @@ void mask(Dtype dtype, const int64_t* seed, int64_t stream, int64_t step, int wo
 }
 
 int64_t burn(Dtype dtype, int64_t iterations, const Threads& threads) {
+  if (dtype == Dtype::bfloat16) return Burn<Bf16>(iterations).run(threads);
   return with_type(dtype, [&](auto t) { return Burn<decltype(t)>(iterations).run(threads); });
 }
 
@@ -64,17 +74,17 @@ const Kernels kernels = {
     GATEWISE_TEXT(GATEWISE_ISA),
     lanes,
     [](Dtype dtype, Cell which, int64_t hidden, bool normalised) {
-      return cell(which, normalised).saved_row(dtype, hidden, normalised);
+      return cell(dtype, which, normalised).saved_row(hidden, normalised);
     },
     [](Dtype dtype, const Layer& layer, const LayerOutput& out, const Threads& threads) {
-      return cell(layer).forward(dtype, layer, out, threads);
+      return cell(dtype, layer).forward(layer, out, threads);
     },
     [](Dtype dtype, const Layer& layer, const LayerGradient& grad, const Threads& threads) {
-      return cell(layer).backward(dtype, layer, grad, threads);
+      return cell(dtype, layer).backward(layer, grad, threads);
     },
     [](Dtype dtype, const Layer& layer, const void* saved, const LayerTrace& out,
        const Threads& threads) {
-      return cell(layer).trace(dtype, layer, saved, out, threads);
+      return cell(dtype, layer).trace(layer, saved, out, threads);
     },
     evaluate,
     mask,

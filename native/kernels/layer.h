@@ -1,4 +1,5 @@
-// A cell's entry points: GATEWISE_CELL(name, CellTemplate) at the end of its file defines them.
+// A cell's entry points: GATEWISE_CELL(name, CellTemplate) at the end of its file defines them, one for
+// each precision that this instruction set has been given.
 #pragma once
 #include "backward.h"
 #include "forward.h"
@@ -9,61 +10,61 @@ namespace gatewise {
 namespace GATEWISE_ISA {
 
 struct CellKernels {
-  int64_t (*saved_row)(Dtype, int64_t hidden, bool normalised);
-  Status (*forward)(Dtype, const Layer&, const LayerOutput&, const Threads&);
-  Status (*backward)(Dtype, const Layer&, const LayerGradient&, const Threads&);
-  Status (*trace)(Dtype, const Layer&, const void* saved, const LayerTrace&, const Threads&);
+  int64_t (*saved_row)(int64_t hidden, bool normalised);
+  Status (*forward)(const Layer&, const LayerOutput&, const Threads&);
+  Status (*backward)(const Layer&, const LayerGradient&, const Threads&);
+  Status (*trace)(const Layer&, const void* saved, const LayerTrace&, const Threads&);
 };
 
-// Calls f(T()) with the type that `dtype` names.
-template <typename F>
-auto with_type(Dtype dtype, F&& f) {
-  return dtype == Dtype::float32 ? f(float()) : f(double());
+template <typename P, template <typename> class CellOf>
+int64_t saved_row(int64_t hidden, bool normalised) {
+  using T = Number<P>;
+  return Panels<T, CellOf<T>>(hidden).saved_row(normalised);
 }
 
-template <template <typename> class CellOf>
-int64_t saved_row(Dtype dtype, int64_t hidden, bool normalised) {
-  return with_type(dtype, [&](auto t) {
-    using T = decltype(t);
-    return Panels<T, CellOf<T>>(hidden).saved_row(normalised);
-  });
-}
-
-template <template <typename> class CellOf>
-Status forward(Dtype dtype, const Layer& layer, const LayerOutput& out, const Threads& threads) try {
+template <typename P, template <typename> class CellOf>
+Status forward(const Layer& layer, const LayerOutput& out, const Threads& threads) try {
   if (!lengths_valid(layer)) return Status::bad_length;
-  return with_type(dtype, [&](auto t) {
-    return Forward<decltype(t), CellOf>(layer, out, threads.count).run(threads.run);
-  });
+  return Forward<P, CellOf>(layer, out, threads.count).run(threads.run);
 } catch (const std::bad_alloc&) {
   return Status::no_memory;
 }
 
-template <template <typename> class CellOf>
-Status backward(Dtype dtype, const Layer& layer, const LayerGradient& grad,
-                const Threads& threads) try {
+template <typename P, template <typename> class CellOf>
+Status backward(const Layer& layer, const LayerGradient& grad, const Threads& threads) try {
   if (!lengths_valid(layer)) return Status::bad_length;
-  return with_type(dtype, [&](auto t) {
-    return Backward<decltype(t), CellOf>(layer, grad, threads.count).run(threads.run);
-  });
+  return Backward<P, CellOf>(layer, grad, threads.count).run(threads.run);
 } catch (const std::bad_alloc&) {
   return Status::no_memory;
 }
 
-template <template <typename> class CellOf>
-Status trace(Dtype dtype, const Layer& layer, const void* saved, const LayerTrace& out,
+template <typename P, template <typename> class CellOf>
+Status trace(const Layer& layer, const void* saved, const LayerTrace& out,
              const Threads& threads) try {
   if (!lengths_valid(layer)) return Status::bad_length;
-  with_type(dtype, [&](auto t) { Trace<decltype(t), CellOf>(layer, saved, out).run(threads); });
+  Trace<Number<P>, CellOf>(layer, saved, out).run(threads);
   return Status::ok;
 } catch (const std::bad_alloc&) {
   return Status::no_memory;
 }
 
-#define GATEWISE_CELL(name, CellOf)                                                  \
-  extern const CellKernels name##_kernels;                                           \
-  const CellKernels name##_kernels = {saved_row<CellOf>, forward<CellOf>, backward<CellOf>, \
-                                      trace<CellOf>};
+template <typename P>
+constexpr bool compiled = std::is_same_v<P, Bf16> ? GATEWISE_BF16 : GATEWISE_FULL;
+
+template <typename P, template <typename> class CellOf>
+constexpr CellKernels kernels_of() {
+  if constexpr (compiled<P>)
+    return {saved_row<P, CellOf>, forward<P, CellOf>, backward<P, CellOf>, trace<P, CellOf>};
+  else
+    return {};
+}
+
+// By precision, in the order of Dtype.
+#define GATEWISE_CELL(name, CellOf)                                               \
+  extern const CellKernels name##_kernels[];                                      \
+  const CellKernels name##_kernels[] = {kernels_of<float, CellOf>(),              \
+                                        kernels_of<double, CellOf>(),             \
+                                        kernels_of<Bf16, CellOf>()};
 
 }  // namespace GATEWISE_ISA
 }  // namespace gatewise

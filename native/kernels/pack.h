@@ -3,7 +3,7 @@
 // What a panel is stands in cell.h; units beyond H are zero. Weights with gates along their rows
 // (G·H×K) become [panel][k][column][N], for the columns of the part that they add to. The transposed
 // products read [chunk][k][v][N]: column chunks of up to four vectors, with the gate axis as k in the
-// order (panel, column, unit).
+// order (panel, column, unit). With operands of two numbers, k counts pairs of them.
 #pragma once
 #include "cell.h"
 #include "team.h"
@@ -46,13 +46,15 @@ struct Chunks {
   }
 };
 
-template <typename T, typename Cell>
+template <typename P, typename Cell>
 struct Packer {
+  using T = Number<P>;
+  using F = Factor<P>;
   static constexpr int N = Simd<T>::lanes;
 
   // [k][column][N] of one panel, from weight G·H×K, one column after the other: each of its N rows is
   // then read from end to end.
-  static void gate_panel(const Part& part, T* out, const T* weight, int64_t panel, int64_t hidden,
+  static void gate_panel(const Part& part, F* out, const T* weight, int64_t panel, int64_t hidden,
                          int64_t depth) {
     for (int i = 0; i < part.count; ++i) {
       const int64_t unit = first_unit<Cell, N>(panel, i), units = hidden - unit;
@@ -62,8 +64,9 @@ struct Packer {
         for (int u = 0; u < N; ++u)
           v[u] = u < units ? load_part(rows + u * depth + first, depth - first) : Vec<T>{};
         transpose<T>(v);
-        for (int k = 0; k < std::min<int64_t>(N, depth - first); ++k)
-          store(out + ((first + k) * part.count + i) * N, v[k]);
+        for (int k = 0; k < std::min<int64_t>(N, depth - first); k += group<P>)
+          store(out + ((first + k) / group<P> * part.count + i) * N,
+                join<P>(v[k], v[k + group<P> - 1]));
       }
     }
   }
@@ -83,16 +86,18 @@ struct Packer {
   }
 
   // [k = (panel, column, unit)][v][N] of one chunk of the columns of weight G·H×C.
-  static void gate_rows_chunk(const Part& part, T* out, const T* weight, const Chunks& chunks,
+  static void gate_rows_chunk(const Part& part, F* out, const T* weight, const Chunks& chunks,
                               int64_t chunk, int64_t hidden) {
     const int64_t panels = ceil_div(hidden, Cell::units * N);
     for (int64_t panel = 0; panel < panels; ++panel)
       for (int i = 0; i < part.count; ++i) {
         const int64_t unit = first_unit<Cell, N>(panel, i);
-        for (int64_t u = 0; u < N; ++u) {
-          const T* row = weight + (part.gate[i] * hidden + unit + u) * chunks.columns;
-          out = chunk_row(out, unit + u < hidden ? row : nullptr, chunks, chunk);
-        }
+        const auto row = [&](int64_t u) {
+          const T* at = weight + (part.gate[i] * hidden + u) * chunks.columns;
+          return u < hidden ? at : nullptr;
+        };
+        for (int64_t u = unit; u < unit + N; u += group<P>)
+          out = chunk_row<P>(out, row(u), row(u + group<P> - 1), chunks, chunk);
       }
   }
 
@@ -100,7 +105,7 @@ struct Packer {
   static void plain_chunk(T* out, const T* matrix, const Chunks& chunks, int64_t chunk,
                           int64_t depth) {
     for (int64_t k = 0; k < depth; ++k)
-      out = chunk_row(out, matrix + k * chunks.columns, chunks, chunk);
+      out = chunk_row<T>(out, matrix + k * chunks.columns, nullptr, chunks, chunk);
   }
 
   // [k][v][N] of one chunk of the columns of the transpose of matrix C×depth.
@@ -114,10 +119,16 @@ struct Packer {
   }
 
  private:
-  static T* chunk_row(T* out, const T* row, const Chunks& chunks, int64_t chunk) {
+  // Rows that are null are zeros.
+  template <typename Q>
+  static Factor<Q>* chunk_row(Factor<Q>* out, const T* first, const T* second, const Chunks& chunks,
+                              int64_t chunk) {
     for (int v = 0; v < chunks.vectors_in(chunk); ++v, out += N) {
       const int64_t column = (chunks.first_vector(chunk) + v) * N;
-      store(out, row ? load_part(row + column, chunks.columns - column) : Vec<T>{});
+      const auto part = [&](const T* row) {
+        return row ? load_part(row + column, chunks.columns - column) : Vec<T>{};
+      };
+      store(out, join<Q>(part(first), part(second)));
     }
     return out;
   }

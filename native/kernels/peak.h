@@ -3,15 +3,16 @@
 #pragma once
 #include <atomic>
 
-#include "simd.h"
-#include "team.h"
 #include "tile.h"
 
 namespace gatewise {
 namespace GATEWISE_ISA {
 
-template <typename T>
+template <typename P>
 class Burn {
+  using T = Number<P>;
+  using F = Factor<P>;
+
  public:
   explicit Burn(int64_t iterations) : iterations_(iterations) {}
 
@@ -28,19 +29,24 @@ class Burn {
   static constexpr int chains = tile_rows * tile_vectors;
 
   void work() {
-    volatile T half = T(0.5);  // not known to the compiler; sums tend to 1
+    volatile T half = T(0.5);  // not known to the compiler
     const Vec<T> scale = broadcast<T>(half), step = broadcast<T>(half);
+    const Vec<F> pairs = join<P>(scale, step);
     Vec<T> sum[chains];
     for (int c = 0; c < chains; ++c) sum[c] = broadcast<T>(T(c));
     for (int64_t i = 0; i < iterations_; ++i) {
 #pragma GCC unroll 24
-      for (int c = 0; c < chains; ++c) sum[c] = sum[c] * scale + step;
+      for (int c = 0; c < chains; ++c)
+        if constexpr (group<P> == 1)
+          sum[c] = sum[c] * scale + step;  // tends to 1
+        else
+          sum[c] = multiply_add<T, F>(sum[c], pairs, pairs);
     }
     Vec<T> total{};
     for (int c = 0; c < chains; ++c) total += sum[c];
     volatile T sink = total[0];
     static_cast<void>(sink);
-    flops_ += 2 * iterations_ * chains * Simd<T>::lanes;
+    flops_ += 2 * group<P> * iterations_ * chains * Simd<T>::lanes;
   }
 
   const int64_t iterations_;

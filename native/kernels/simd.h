@@ -9,7 +9,12 @@
 #include <cstring>
 #include <type_traits>
 #if defined(__x86_64__)
+// GCC 12 takes the undefined vectors that its own intrinsics start from for mistakes.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 #endif
 
 #define GATEWISE_INLINE inline __attribute__((always_inline))

@@ -2,10 +2,10 @@
 //
 // Operands that are broadcast come as one pointer per row, so that rows of any time step, sequence
 // or initial state can stand side by side in one product; operands that are loaded as vectors are
-// packed panels. Sources: Goto & van de Geijn 2008 for the register tile; the widths are measured
+// packed panels. Depths and counts are in operands (operand.h). Sources: Goto & van de Geijn 2008 for the register tile; the widths are measured
 // (6 × 4 of 32 registers, 3 × 4 of 16).
 #pragma once
-#include "simd.h"
+#include "operand.h"
 
 namespace gatewise {
 namespace GATEWISE_ISA {
@@ -22,52 +22,53 @@ struct Tile {
   Vec<T> v[R][NV];
 };
 
-template <typename T, int R>
+template <typename F, int R>
 struct RowPointers {
-  const T* row[R];
+  const F* row[R];
 };
 
 // tile[r][first + v] += sum over k of a.row[r][k] · panel[k·count + v], k < depth, v < count.
-template <int first, int count, typename T, int R, int NV>
-GATEWISE_INLINE void multiply_columns(Tile<T, R, NV>& tile, const RowPointers<T, R>& a,
-                                      int64_t depth, const T* panel) {
+template <int first, int count, typename T, typename F, int R, int NV>
+GATEWISE_INLINE void multiply_columns(Tile<T, R, NV>& tile, const RowPointers<F, R>& a,
+                                      int64_t depth, const F* panel) {
   constexpr int N = Simd<T>::lanes;
   for (int64_t k = 0; k < depth; ++k, panel += count * N) {
-    Vec<T> b[count];
+    Vec<F> b[count];
 #pragma GCC unroll 4
     for (int v = 0; v < count; ++v) b[v] = load(panel + v * N);
 #pragma GCC unroll 6
     for (int r = 0; r < R; ++r) {
-      const Vec<T> s = broadcast<T>(a.row[r][k]);
+      const Vec<F> s = broadcast<F>(a.row[r][k]);
 #pragma GCC unroll 4
-      for (int v = 0; v < count; ++v) tile.v[r][first + v] += s * b[v];
+      for (int v = 0; v < count; ++v)
+        tile.v[r][first + v] = multiply_add<T, F>(tile.v[r][first + v], s, b[v]);
     }
   }
 }
 
 // All columns: tile[r][v] += sum over k of a.row[r][k] · panel[k·NV + v].
-template <typename T, int R, int NV>
-GATEWISE_INLINE void multiply(Tile<T, R, NV>& tile, const RowPointers<T, R>& a, int64_t depth,
-                              const T* panel) {
+template <typename T, typename F, int R, int NV>
+GATEWISE_INLINE void multiply(Tile<T, R, NV>& tile, const RowPointers<F, R>& a, int64_t depth,
+                              const F* panel) {
   multiply_columns<0, NV>(tile, a, depth, panel);
 }
 
 // tile[r][v] += sum over m of rows[m][first + r] · panel[m·stride + v·N]: a product with the
 // transpose of the matrix whose rows are `rows`.
-template <typename T, int R, int NV>
-GATEWISE_INLINE void multiply_outer(Tile<T, R, NV>& tile, const T* const* rows, int64_t first,
-                                    int64_t count, const T* panel, int64_t stride) {
+template <typename T, typename F, int R, int NV>
+GATEWISE_INLINE void multiply_outer(Tile<T, R, NV>& tile, const F* const* rows, int64_t first,
+                                    int64_t count, const F* panel, int64_t stride) {
   constexpr int N = Simd<T>::lanes;
   for (int64_t m = 0; m < count; ++m, panel += stride) {
-    const T* a = rows[m] + first;
-    Vec<T> b[NV];
+    const F* a = rows[m] + first;
+    Vec<F> b[NV];
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) b[v] = load(panel + v * N);
 #pragma GCC unroll 6
     for (int r = 0; r < R; ++r) {
-      const Vec<T> s = broadcast<T>(a[r]);
+      const Vec<F> s = broadcast<F>(a[r]);
 #pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) tile.v[r][v] += s * b[v];
+      for (int v = 0; v < NV; ++v) tile.v[r][v] = multiply_add<T, F>(tile.v[r][v], s, b[v]);
     }
   }
 }

@@ -1,5 +1,5 @@
 // The gradient of one weight matrix while it is being summed: [panel][k][column][N], the layout of the
-// packed weight, so that the product adds to whole vectors.
+// packed weight, so that the product adds to whole vectors. P is the precision of the product.
 #pragma once
 #include <algorithm>
 
@@ -10,8 +10,10 @@
 namespace gatewise {
 namespace GATEWISE_ISA {
 
-template <typename T, int columns>
+template <typename P, int columns>
 class WeightGradient {
+  using T = Number<P>;
+  using F = Factor<P>;
   static constexpr int64_t width = columns * Simd<T>::lanes;
 
  public:
@@ -22,8 +24,9 @@ class WeightGradient {
 
   void clear(int64_t p) { std::fill_n(panel(p), depth_ * width, T(0)); }
 
-  // panel p += rowsᵀ·dz for `count` rows, or = if it is the first sum; rows of dz are `stride` apart.
-  void add(int64_t p, const T* const* rows, int64_t count, const T* dz, int64_t stride,
+  // panel p += rowsᵀ·dz for `count` rows of operands, or = if it is the first sum; those of dz are
+  // `stride` apart.
+  void add(int64_t p, const F* const* rows, int64_t count, const F* dz, int64_t stride,
            bool first) {
     constexpr int N = Simd<T>::lanes;
     for_row_tiles(depth_, [&](auto R, int64_t k) {

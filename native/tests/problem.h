@@ -48,6 +48,7 @@ struct Case {
   int64_t T = 3, B = 2, I = 3, H = 4, P = 4;
   bool reverse = false, bias = true, projection = false, lengths = false, reset = false;
   bool restart = false;  // whether a cut is followed by a state of its own
+  bool bf16 = false;     // whether products round their operands to bfloat16
   int64_t idle = 0;      // so many rows, the first, have length 0
   unsigned seed = 1;
   CellOptions options = {};
@@ -65,6 +66,7 @@ inline std::string describe(const Case& c) {
                           c.reverse ? " reverse" : "", c.bias ? "" : " no bias",
                           c.projection ? " projected" : "", c.lengths ? " lengths" : "",
                           c.reset ? " reset" : "", c.restart ? " restart" : "", c.seed);
+  if (c.bf16) end += std::snprintf(text + end, sizeof text - end, " bf16");
   if (o.any)
     std::snprintf(text + end, sizeof text - end,
                   " options: functions %d %d clip %g%s%s update %g recurrent %g zoneout %g %g%s",

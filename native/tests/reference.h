@@ -51,20 +51,42 @@ inline Numbers recurrent_mask(const Problem& p, int64_t b) {
   return mask;
 }
 
+// The nearest number that a bfloat16 holds: eight bits before the rest.
+inline double nearest_bf16(double v) {
+  int exponent = 0;
+  const double part = std::frexp(v, &exponent);
+  return std::ldexp(std::nearbyint(std::ldexp(part, 8)), exponent - 8);
+}
+
+inline Numbers as_factors(const double* values, int64_t count, bool bf16) {
+  Numbers out(values, values + count);
+  for (double& v : out) v = bf16 ? nearest_bf16(v) : v;
+  return out;
+}
+
 // matrix·v, the matrix rows×columns, and the two gradients.
-inline Numbers product(const Numbers& matrix, const double* v, int64_t rows, int64_t columns) {
+inline Numbers product(const Numbers& matrix, const double* v, int64_t rows, int64_t columns,
+                       bool bf16 = false) {
+  const Numbers factors = as_factors(v, columns, bf16);
   Numbers out(rows);
   for (int64_t k = 0; k < rows; ++k)
-    for (int64_t i = 0; i < columns; ++i) out[k] += matrix[k * columns + i] * v[i];
+    for (int64_t i = 0; i < columns; ++i) {
+      const double weight = matrix[k * columns + i];
+      out[k] += (bf16 ? nearest_bf16(weight) : weight) * factors[i];
+    }
   return out;
 }
 
 inline void product_backward(const Numbers& matrix, const double* v, const Numbers& dout,
-                             int64_t columns, Numbers& grad_matrix, double* dv) {
+                             int64_t columns, Numbers& grad_matrix, double* dv,
+                             bool bf16 = false) {
+  const Numbers factors = as_factors(v, columns, bf16);
+  const Numbers d = as_factors(dout.data(), int64_t(dout.size()), bf16);
   for (std::size_t k = 0; k < dout.size(); ++k)
     for (int64_t i = 0; i < columns; ++i) {
-      dv[i] += matrix[k * columns + i] * dout[k];
-      grad_matrix[k * columns + i] += dout[k] * v[i];
+      const double weight = matrix[k * columns + i];
+      dv[i] += (bf16 ? nearest_bf16(weight) : weight) * d[k];
+      grad_matrix[k * columns + i] += d[k] * factors[i];
     }
 }
 
@@ -90,8 +112,8 @@ inline void add(Numbers& to, const Numbers& values) {
 // Both products with their norms and biases, ready for the cell.
 inline void products(const Problem& p, int64_t b, Step& at) {
   const int64_t GH = p.G() * p.H;
-  at.x_part = product(p.weight_ih, &p.x[(at.t * p.B + b) * p.I], GH, p.I);
-  at.h_part = product(p.weight_hh, at.h_used.data(), GH, p.P);
+  at.x_part = product(p.weight_ih, &p.x[(at.t * p.B + b) * p.I], GH, p.I, p.bf16);
+  at.h_part = product(p.weight_hh, at.h_used.data(), GH, p.P, p.bf16);
   if (p.options.norm) {
     at.x_normal = normalise(at.x_part), at.h_normal = normalise(at.h_part);
     at.x_part = scaled(at.x_normal.n, p.norm[0], p.norm[1]);
@@ -164,9 +186,10 @@ inline void reference_row(const Problem& p, int64_t b, Result& r, Difficulty& di
       d.dh_part = back(at.h_normal, 2, d.dh_part);
     }
     product_backward(p.weight_ih, &p.x[place * I], d.dx_part, I, r.grad_weight_ih,
-                     &r.grad_x[place * I]);
+                     &r.grad_x[place * I], p.bf16);
     dh.assign(P, 0);
-    product_backward(p.weight_hh, at.h_used.data(), d.dh_part, P, r.grad_weight_hh, dh.data());
+    product_backward(p.weight_hh, at.h_used.data(), d.dh_part, P, r.grad_weight_hh, dh.data(),
+                     p.bf16);
     for (int64_t j = 0; j < P; ++j) dh[j] = dh[j] * mask[j] + d.dh_before[j] + old_h[j];
     dc = d.dc;
     add(dc, old_c);

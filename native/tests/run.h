@@ -16,13 +16,22 @@ using gatewise::Kernels;
 using gatewise::Status;
 
 template <typename T>
-constexpr Dtype dtype_of = sizeof(T) == 4 ? Dtype::float32 : Dtype::float64;
+Dtype dtype_of(const Case& c) {
+  return c.bf16 ? Dtype::bfloat16 : sizeof(T) == 4 ? Dtype::float32 : Dtype::float64;
+}
 
-// The instruction sets of this machine.
-inline std::vector<const Kernels*> all_kernels() {
+template <typename T>
+const char* name_of(const Case& c) {
+  return c.bf16 ? "bfloat16" : sizeof(T) == 4 ? "float" : "double";
+}
+
+// The instruction sets of this machine that have a precision.
+inline std::vector<const Kernels*> all_kernels(Dtype dtype = Dtype::float32) {
   std::vector<const Kernels*> found;
-  for (const char* isa : {"avx512", "avx2", "neon", "scalar"})
-    if (const Kernels* kernels = gatewise::kernels_for(isa)) found.push_back(kernels);
+  for (const char* isa : {"avx512_bf16", "avx512", "avx2", "neon", "scalar"}) {
+    const Kernels* kernels = gatewise::kernels_for(isa, dtype);
+    if (kernels && std::strcmp(kernels->isa, isa) == 0) found.push_back(kernels);
+  }
   return found;
 }
 
@@ -114,7 +123,7 @@ void run_forward(const Kernels& kernels, const Inputs<T>& in, const Setup& setup
     Output<T> c_n(View::flat(int64_t(p.c0.size())), setup.offset);
     const gatewise::LayerOutput out{out_y.get(), in.y_view.step, in.y_view.row, h_n.get(), c_n.get(),
                                     save ? saved.get() : nullptr};
-    const Status status = kernels.forward(dtype_of<T>, layer, out, threads);
+    const Status status = kernels.forward(dtype_of<T>(p), layer, out, threads);
     check(status == Status::ok, "forward returned %d", int(status));
     const Result before = result;
     result.y = out_y.values("y");
@@ -132,7 +141,7 @@ void run_forward(const Kernels& kernels, const Inputs<T>& in, const Setup& setup
   gatewise::LayerTrace trace{{}, p.has_cells() ? cells.get() : nullptr};
   for (int64_t gate = 0; gate < p.traced_gates(); ++gate)
     trace.gates[gate] = gates.get() + gate * each;
-  const Status traced = kernels.trace(dtype_of<T>, layer, saved.get(), trace, threads);
+  const Status traced = kernels.trace(dtype_of<T>(p), layer, saved.get(), trace, threads);
   check(traced == Status::ok, "trace returned %d", int(traced));
   result.gates = gates.values("gates");
   result.cells = cells.values("cells");
@@ -162,7 +171,8 @@ void run_backward(const Kernels& kernels, const Inputs<T>& in, const Setup& setu
       wanted(restart, restart_h), wanted(restart && p.has_cells(), restart_c),
       wanted(p.options.peephole, peephole)};
   for (int i = 0; i < 6; ++i) grad.grad_norm[i] = wanted(!p.norm[i].empty(), norm[i]);
-  const Status status = kernels.backward(dtype_of<T>, in.layer(), grad, {setup.run, setup.threads});
+  const Status status =
+      kernels.backward(dtype_of<T>(p), in.layer(), grad, {setup.run, setup.threads});
   check(status == Status::ok, "backward returned %d", int(status));
   if (setup.wants_x) result.grad_x = x.values("grad_x");
   if (setup.wants_state) result.grad_h0 = h0.values("grad_h0");
@@ -182,7 +192,7 @@ void run_backward(const Kernels& kernels, const Inputs<T>& in, const Setup& setu
 template <typename T>
 Result run_kernel(const Kernels& kernels, const Problem& p, const Setup& setup) {
   const Inputs<T> in(p, setup);
-  const int64_t saved_row = kernels.saved_row(dtype_of<T>, p.cell, p.H, p.options.norm);
+  const int64_t saved_row = kernels.saved_row(dtype_of<T>(p), p.cell, p.H, p.options.norm);
   Output<T> y(in.y_view, setup.offset);
   Output<T> saved(View::flat(p.T * p.B * saved_row), setup.offset);
   Result result;

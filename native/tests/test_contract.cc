@@ -105,6 +105,12 @@ void test_burn(const Kernels& kernels) {
   check(kernels.burn(Dtype::float64, 1000, {run_threads, 1}) * kernels.lanes(Dtype::float32) ==
             once * kernels.lanes(Dtype::float64),
         "%s: float64 burns what its lanes do not hold", kernels.isa);
+  const int64_t pairs = gatewise::best_kernels(Dtype::bfloat16)->burn(Dtype::bfloat16, 1000,
+                                                                       {run_threads, 1});
+  const bool instruction = std::strcmp(gatewise::best_kernels(Dtype::bfloat16)->isa, "avx512_bf16") == 0;
+  check(!instruction || pairs == 2 * gatewise::kernels_for("avx512", Dtype::float32)
+                                         ->burn(Dtype::float32, 1000, {run_threads, 1}),
+        "a product of pairs counts once");
 }
 
 }  // namespace
@@ -114,11 +120,17 @@ int main() {
   for (const Kernels* kernels : all_kernels()) {
     test_bad_lengths(*kernels);
     test_burn(*kernels);
-    check(gatewise::kernels_for(kernels->isa) == kernels, "%s does not find itself", kernels->isa);
+    check(gatewise::kernels_for(kernels->isa, Dtype::float64) == kernels, "%s does not find itself",
+          kernels->isa);
+    check(gatewise::kernels_for(kernels->isa, Dtype::bfloat16) != nullptr, "%s has no bfloat16",
+          kernels->isa);
   }
   for (const char* isa : {"", "nonsense", "AVX2"})
-    check(gatewise::kernels_for(isa) == nullptr, "there are kernels for '%s'", isa);
-  check(gatewise::kernels_for("scalar") != nullptr, "there are no scalar kernels");
-  check(gatewise::best_kernels() == all_kernels().front(), "the best kernels are not the first");
+    check(gatewise::kernels_for(isa, Dtype::float32) == nullptr, "there are kernels for '%s'", isa);
+  for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16}) {
+    check(gatewise::kernels_for("scalar", dtype) != nullptr, "there are no scalar kernels");
+    check(gatewise::best_kernels(dtype) == all_kernels(dtype).front(),
+          "the best kernels are not the first");
+  }
   return report("test_contract", checked);
 }

@@ -25,7 +25,7 @@ void test_case(const Kernels& kernels, const Case& sizes, const Setup& setup) {
   for_each_array([&](const char* name, const Numbers& mine, const Numbers& right) {
     const double error = relative_error(name, mine, right, sizes), allowed = tolerance<T>(sizes);
     check(error <= allowed, "%s %s, %s: relative error of %s is %.3g, allowed %.3g", kernels.isa,
-          sizeof(T) == 4 ? "float" : "double", describe(sizes).c_str(), name, error, allowed);
+          name_of<T>(sizes), describe(sizes).c_str(), name, error, allowed);
     worst = std::max(worst, error / allowed);
   }, got, want);
   ++checked;
@@ -42,16 +42,17 @@ std::vector<int64_t> widths(Cell cell, int64_t lanes) {
 
 // All sizes, each with some of the options; the draws see to it that all options meet.
 template <typename T>
-void test_sizes(const Kernels& kernels, Cell cell, int draws) {
+void test_sizes(const Kernels& kernels, Cell cell, int draws, bool bf16 = false) {
   std::mt19937 random(7);
   const auto one_in = [&](int n) { return random() % n == 0; };
-  const std::vector<int64_t> around = widths(cell, kernels.lanes(dtype_of<T>));
+  const std::vector<int64_t> around = widths(cell, kernels.lanes(dtype_of<T>({})));
   for (const int64_t H : around)
     for (const int64_t I : around)
       for (const int64_t steps : {1, 2, 3, 17})
         for (const int64_t B : {1, 2, 5, 33})
           for (int draw = 0; draw < draws; ++draw) {
             Case c;
+            c.bf16 = bf16;
             c.cell = cell, c.T = steps, c.B = B, c.I = I, c.H = H;
             c.reverse = one_in(2), c.bias = !one_in(4);
             c.lengths = one_in(2), c.reset = one_in(2);
@@ -68,10 +69,10 @@ void test_sizes(const Kernels& kernels, Cell cell, int draws) {
 }
 
 template <typename T>
-void test_extremes(const Kernels& kernels, Cell cell, bool quick) {
+void test_extremes(const Kernels& kernels, Cell cell, bool quick, bool bf16 = false) {
   for (int options = 0; options < 32; ++options) {
     Case c;
-    c.cell = cell;
+    c.cell = cell, c.bf16 = bf16;
     c.reverse = options & 1, c.bias = options & 2, c.projection = options & 4;
     c.lengths = options & 8, c.reset = options & 16;
     c.restart = c.reset && c.reverse == c.bias;
@@ -115,6 +116,14 @@ int main(int argc, char** argv) {
       test_extremes<double>(*kernels, cell, few);
     }
     std::printf("  %-8s worst error %.2f of the allowed\n", kernels->isa, worst);
+    worst = 0;
+  }
+  for (const Kernels* kernels : all_kernels(Dtype::bfloat16)) {
+    for (const Cell cell : all_cells) {
+      test_sizes<float>(*kernels, cell, 1, true);
+      test_extremes<float>(*kernels, cell, true, true);
+    }
+    std::printf("  %-8s worst error of bfloat16 %.2f of the allowed\n", kernels->isa, worst);
     worst = 0;
   }
   return report("test_layers", checked);

@@ -31,7 +31,7 @@ template <typename T>
 void test_mask(const Kernels& kernels, int64_t seed, int64_t stream, int64_t step, int word,
                double probability, int64_t rows, int64_t columns) {
   Output<T> out(View::flat(rows * columns), int(columns % 3));
-  kernels.mask(dtype_of<T>, &seed, stream, step, word, probability, rows, columns, out.get());
+  kernels.mask(dtype_of<T>({}), &seed, stream, step, word, probability, rows, columns, out.get());
   const Numbers got = out.values("mask");
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t unit = 0; unit < columns; ++unit, ++checked) {
@@ -62,7 +62,7 @@ void test_words(const Kernels& kernels) {
 
 template <typename T>
 void test_masks(const Kernels& kernels) {
-  const int64_t lanes = kernels.lanes(dtype_of<T>);
+  const int64_t lanes = kernels.lanes(dtype_of<T>({}));
   for (const int64_t columns : {int64_t(1), lanes - 1, lanes, lanes + 1, 2 * lanes + 3})
     for (const int64_t seed : {int64_t(0), int64_t(-1), INT64_MIN, int64_t(0x123456789ABCDEF)})
       for (const int64_t step : {int64_t(0), int64_t(99999), whole_sequence, whole_sequence - 1})

@@ -60,7 +60,7 @@ void test(const std::vector<const Kernels*>& all, int count) {
     for (const T value : x) want.push_back(exact(function, value));
     for (const Kernels* kernels : all) {
       std::vector<T> got(x.size() + 1, T(-7));
-      kernels->evaluate(dtype_of<T>, function, x.data(), got.data(), int64_t(x.size()));
+      kernels->evaluate(dtype_of<T>({}), function, x.data(), got.data(), int64_t(x.size()));
       check(got.back() == T(-7), "%s: written beyond the end", kernels->isa);
       double worst = 0;
       T where = 0;

@@ -21,12 +21,12 @@ void test_case(const Kernels& kernels, const Case& sizes, const Setup& setup) {
   }
   Difficulty difficulty;
   const Result want = reference(problem, &difficulty);
-  const double allowed = tolerance<T>(sizes, magnification(problem, want, difficulty));
+  const double allowed = tolerance<T>(sizes, magnification(problem, difficulty));
   loosest = std::max(loosest, allowed / tolerance<T>(sizes));
   for_each_array([&](const char* name, const Numbers& mine, const Numbers& right) {
     const double error = relative_error(name, mine, right, sizes);
     check(error <= allowed, "%s %s, %s: relative error of %s is %.3g, allowed %.3g", kernels.isa,
-          sizeof(T) == 4 ? "float" : "double", describe(problem).c_str(), name, error, allowed);
+          name_of<T>(sizes), describe(problem).c_str(), name, error, allowed);
     worst = std::max(worst, error / allowed);
   }, run_kernel<T>(kernels, problem, setup), as_asked(want, setup));
   ++checked;
@@ -39,14 +39,15 @@ std::vector<int64_t> widths(int64_t lanes) {
 }
 
 template <typename T>
-void test_sizes(const Kernels& kernels, Cell cell, Variant variant) {
+void test_sizes(const Kernels& kernels, Cell cell, Variant variant, bool bf16) {
   std::mt19937 random(unsigned(variant) + 1);
   const auto one_in = [&](int n) { return random() % n == 0; };
-  const std::vector<int64_t> around = widths(kernels.lanes(dtype_of<T>));
+  const std::vector<int64_t> around = widths(kernels.lanes(dtype_of<T>({})));
   const auto any = [&] { return around[random() % around.size()]; };
   for (const int64_t steps : {1, 2, 3, 17})
     for (const int64_t B : {1, 2, 5, 33}) {
       Case c;
+      c.bf16 = bf16;
       c.cell = cell, c.T = steps, c.B = B, c.I = any(), c.H = any();
       c.reverse = one_in(2), c.bias = !one_in(4);
       c.lengths = one_in(2), c.reset = one_in(2);
@@ -81,11 +82,11 @@ void test_large(const Kernels& kernels, Cell cell, Variant variant) {
 }
 
 template <typename T>
-void test_cell(const Kernels& kernels, Cell cell, bool few) {
+void test_cell(const Kernels& kernels, Cell cell, bool few, bool bf16 = false) {
   for (int number = 0; number <= int(last_variant); ++number) {
     const Variant variant = Variant(number);
     if (!has_variant(cell, variant)) continue;
-    test_sizes<T>(kernels, cell, variant);
+    test_sizes<T>(kernels, cell, variant, bf16);
     const bool large = cell == Cell::lstm || cell == Cell::gru || variant == Variant::all;
     if (variant >= Variant::all && large && !few) test_large<T>(kernels, cell, variant);
   }
@@ -103,6 +104,11 @@ int main(int argc, char** argv) {
     std::printf("  %-8s worst error %.2f of the allowed, up to %.0f times a plain layer's\n",
                 kernels->isa, worst, loosest);
     worst = loosest = 0;
+  }
+  for (const Kernels* kernels : all_kernels(Dtype::bfloat16)) {
+    for (const Cell cell : all_cells) test_cell<float>(*kernels, cell, true, true);
+    std::printf("  %-8s worst error of bfloat16 %.2f of the allowed\n", kernels->isa, worst);
+    worst = 0;
   }
   return report("test_options", checked);
 }

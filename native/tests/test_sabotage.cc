@@ -20,6 +20,8 @@ bool normalises_c(const Problem& p) { return !p.norm[4].empty(); }
 bool draws(const Problem& p) { return p.options.draws; }
 bool expects(const Problem& p) { return p.options.zoneout_h > 0 && !p.options.draws; }
 bool updates(const Problem& p) { return p.options.update > 0 && p.options.draws; }
+bool rounds(const Problem& p) { return p.bf16 && p.G() > 1; }
+bool shows_digits(const Problem& p) { return !p.bf16 || p.G() > 1; }
 bool recurs(const Problem& p) { return p.options.recurrent > 0 && p.options.draws; }
 bool zones_h(const Problem& p) { return p.options.zoneout_h > 0; }
 bool zones_c(const Problem& p) { return p.options.zoneout_c > 0; }
@@ -81,7 +83,8 @@ const Sabotage sabotages[] = {
     {"one column of a weight off in the third digit", "y",
      [](Problem& p) {
        for (std::size_t k = 0; k < p.weight_ih.size(); k += p.I) p.weight_ih[k] *= 1.01;
-     }},
+     }, shows_digits},
+    {"products not rounded", "y", [](Problem& p) { p.bf16 = false; }, rounds},
     {"h0 dropped", "y", [](Problem& p) { zero(p.h0); }},
     {"c0 dropped", "cells", [](Problem& p) { zero(p.c0); }, has_cells},
     {"direction ignored", "y", [](Problem& p) { p.reverse = !p.reverse; }},
@@ -140,7 +143,7 @@ void test_sabotage(const Kernels& kernels, const Problem& right) {
   Difficulty difficulty;
   const Result want = reference(right, &difficulty);
   const double allowed = right.options.any
-                             ? tolerance<T>(right, magnification(right, want, difficulty))
+                             ? tolerance<T>(right, magnification(right, difficulty))
                              : tolerance<T>(right);
   for (const Sabotage& sabotage : sabotages) {
     if (!sabotage.applies(right)) continue;
@@ -155,18 +158,19 @@ void test_sabotage(const Kernels& kernels, const Problem& right) {
   }
 }
 
-void test_cell(const Kernels& kernels, Cell cell) {
+void test_cell(const Kernels& kernels, Cell cell, bool bf16) {
   Case sizes;
-  sizes.cell = cell;
+  sizes.cell = cell, sizes.bf16 = bf16;
   sizes.T = 7, sizes.B = 5, sizes.I = 6, sizes.H = 19;
   sizes.projection = sizes.has_cells(), sizes.P = sizes.projection ? 11 : 19;
   sizes.lengths = sizes.reset = true;
   const auto test = [&](const Case& c) {
     const Problem right = draw_problem(c, 1e-5);
     test_sabotage<float>(kernels, right);
-    test_sabotage<double>(kernels, right);
+    if (!bf16) test_sabotage<double>(kernels, right);
   };
   test(sizes);
+  if (bf16) return;  // norms would magnify its rounding beyond the smallest of the mistakes
   for (const Variant variant : {Variant::all, Variant::all_recurrent, Variant::all_expected})
     for (sizes.seed = 2; has_variant(cell, variant) && sizes.seed < 4; ++sizes.seed)
       test(with_variant(sizes, variant));
@@ -175,7 +179,8 @@ void test_cell(const Kernels& kernels, Cell cell) {
 }  // namespace
 
 int main() {
-  for (const Kernels* kernels : all_kernels())
-    for (const Cell cell : all_cells) test_cell(*kernels, cell);
+  for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16})
+    for (const Kernels* kernels : all_kernels(dtype))
+      for (const Cell cell : all_cells) test_cell(*kernels, cell, dtype == Dtype::bfloat16);
   return report("test_sabotage", checked);
 }

@@ -69,6 +69,7 @@ def test_the_cell_of_the_page_compiles(tmp_path):
     page = tmp_path / "janet.cc"
     page.write_text(source.replace("../layer.h", str(ROOT / "native" / "kernels" / "layer.h")))
     flags = ["-std=c++17", "-fsyntax-only", "-DGATEWISE_ISA=page", "-DGATEWISE_VECTOR_BYTES=0"]
+    flags += ["-DGATEWISE_FULL=1", "-DGATEWISE_BF16=1"]
     done = subprocess.run(  # noqa: S603 - our own page
         [shutil.which("c++"), *flags, str(page)], capture_output=True, text=True, check=False
     )

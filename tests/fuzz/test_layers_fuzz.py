@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from gatewise.ops.reference import PLAIN, CellOptions
 from support.backends import BACKENDS, KERNELS, layer_of
-from support.compare import assert_as_accurate, jitter
+from support.compare import assert_as_accurate, jitter, relative_error
 from support.layer_case import LayerCase, evaluate, reference_of, torch_of
 from support.twins import results, twins
 
@@ -95,6 +96,22 @@ def test_layers_with_every_sequence_feature(backend, case, dtype):
     yardsticks = [evaluate(theirs, case, torch.float32, moved) for moved in MOVES]
     ours = evaluate(layer_of(backend, case.cell), case, dtype)
     assert_as_accurate(ours, exact, *yardsticks, factor=FACTOR)
+
+
+@settings(max_examples=max(COUNT // 4, 1))
+@given(case=layers())
+def test_products_in_bfloat16(case):
+    """The kernels against the reference, by how far a rounding error of the input moves that."""
+    case = replace(case, options=case.options._replace(bf16=True))
+    rounding = reference_of(case.cell)
+    want = evaluate(rounding, case, torch.float32)
+    others = [evaluate(rounding, case, torch.float32, moved) for moved in (1, 2, 3)]
+    ours = evaluate(layer_of("auto", case.cell), case, torch.float32)
+    for name, right in want.items():
+        moves = max(relative_error(other[name], right.double()) for other in others)
+        error = relative_error(ours[name], right.double())
+        # A number in the middle between two of bfloat16 is a coin tossed twice.
+        assert error <= FACTOR * moves + 0.01, f"{name}: {error:.3g}, the input's {moves:.3g}"
 
 
 @st.composite

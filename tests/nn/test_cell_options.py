@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
 from gatewise.nn import GRU, LSTM
+from gatewise.nn._option_faults import ACTIVATIONS
 from gatewise.ops.reference.philox import PER_CALL, PER_SEQUENCE, dropout_mask
 from support.backends import CHOICES
 from support.compare import assert_close, assert_equal
@@ -58,6 +59,10 @@ def an_input() -> Tensor:
     return torch.randn(T, B, I, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
 
+def cuts() -> Tensor:
+    return torch.rand(T, B, generator=torch.Generator().manual_seed(4)) < 0.3
+
+
 def run(layer, seed: int = 3, **named) -> dict:
     """Return outputs and the gradients of every parameter."""
     torch.manual_seed(seed)
@@ -74,7 +79,7 @@ def run(layer, seed: int = 3, **named) -> dict:
 @pytest.mark.parametrize("named", [{}, {"lengths": [6, 2, 4, 1]}, {"reset": True}], ids=str)
 def test_kernels_and_reference_agree_under_the_same_seed(kind, options, named):
     if "reset" in named:
-        named = {"reset": torch.rand(T, B, generator=torch.Generator().manual_seed(4)) < 0.3}
+        named = {"reset": cuts()}
     ours, reference = (
         run(make(kind, choice, **options), **named) for choice in ("auto", "reference")
     )
@@ -84,7 +89,8 @@ def test_kernels_and_reference_agree_under_the_same_seed(kind, options, named):
 @each_layer
 def test_recomputing_changes_nothing(kind, options):
     layer = make(kind, **options)
-    for named in ({}, {"lengths": [6, 2, 4, 1]}):
+    lengths, reset = {"lengths": [6, 2, 4, 1]}, {"reset": cuts()}
+    for named in ({}, lengths, reset, lengths | reset):
         whole = run(layer, **named)
         for steps in (1, 4, 6, 100):
             assert_close(run(layer, recompute=steps, **named), whole, tolerance=TOLERANCE)
@@ -264,6 +270,17 @@ def test_explain_says_what_has_no_kernel():
     assert y.abs().max() < 1
     with pytest.raises(GatewiseError, match="softsign"):
         LSTM(I, H, activation="softsign", backend="native")(torch.randn(T, B, I))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_is_torchs_function(name):
+    layer = make(LSTM, num_layers=1, activation=name)
+    x, found = an_input()[:1], getattr(torch, name, None) or getattr(nn.functional, name)
+    bias = layer.bias_ih_l0 + layer.bias_hh_l0
+    i, _, g, o = (x[0] @ layer.weight_ih_l0.T + bias).chunk(4, dim=-1)
+    expected = torch.sigmoid(o) * found(torch.sigmoid(i) * found(g))
+    # torch's hardsigmoid has 1 / 6 in single precision.
+    assert_close({"h": layer(x)[0][0]}, {"h": expected}, tolerance=1e-7)
 
 
 def test_recompute_refuses_what_it_cannot_do():

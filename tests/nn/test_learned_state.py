@@ -191,6 +191,7 @@ def test_autocast_gives_the_dtypes_of_a_layer_without(kind, dtype):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         got, want = named(*learned(x)), named(*plain(x))
     assert [v.dtype for v in got.values()] == [v.dtype for v in want.values()]
+    plain.precision = "bf16"
     wide = named(*plain(x.float(), by_hand(learned)))
     assert_equal(got, {name: v.to(got[name].dtype) for name, v in wide.items()})
 

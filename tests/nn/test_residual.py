@@ -177,7 +177,7 @@ def test_resets_and_given_states(backend):
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_autocast_adds_in_float32(kind):
     torch.manual_seed(0)
-    layer = getattr(gatewise.nn, kind)(4, 4, 2, residual=True)
+    layer = getattr(gatewise.nn, kind)(4, 4, 2, residual=True, precision="full")
     x = torch.randn(T, B, 4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = layer(x)[0]

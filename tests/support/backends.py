@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from gatewise.ops import dispatch, native
+from gatewise.ops import dispatch, kernels
 from gatewise.ops.reference import CELLS
 
 from .layer_case import Layer
@@ -14,7 +14,7 @@ from .layer_case import Layer
 NATIVE = hasattr(torch.ops.gatewise, "recurrent")
 BACKENDS = ["reference", "native"] if NATIVE else ["reference"]
 # The cells that every backend has.
-KERNELS = [cell for cell in CELLS if cell in native.CELLS] if NATIVE else list(CELLS)
+KERNELS = [cell for cell in CELLS if cell in kernels.CELLS] if NATIVE else list(CELLS)
 # What layers are set to in tests that use everything: the native kernel leaves empty batches and
 # function transforms to the reference, and so refuses them when it is insisted on.
 CHOICES = ["reference", "auto"] if NATIVE else ["reference"]

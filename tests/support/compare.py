@@ -35,7 +35,7 @@ def assert_as_accurate(
     """
     for others in (candidate, *yardsticks):
         assert others.keys() == exact.keys(), f"{sorted(others)} instead of {sorted(exact)}"
-    errors = [max(_relative_error(y[name], exact[name]) for y in yardsticks) for name in exact]
+    errors = [max(relative_error(y[name], exact[name]) for y in yardsticks) for name in exact]
     # In a tensor of a few elements torch may be exact by luck; its usual error is the fair measure.
     usual = (sum(error**2 for error in errors) / max(len(errors), 1)) ** 0.5
     faults = []
@@ -49,7 +49,7 @@ def assert_as_accurate(
         # Exact to the last bit it is not: a float64 candidate also meets the error of its judge.
         times = factor + 1 if got.dtype == want.dtype else factor
         allowed = times * scale * max(own, usual) + unit
-        error = _relative_error(got, want)
+        error = relative_error(got, want)
         if not error <= allowed:
             faults.append(
                 f"{name}: relative error {error:.3g} exceeds {allowed:.3g} "
@@ -81,11 +81,11 @@ def assert_close(candidate: Results, expected: Results, *, tolerance: float) -> 
     assert candidate.keys() == expected.keys(), f"{sorted(candidate)}, {sorted(expected)}"
     for name, want in expected.items():
         assert candidate[name].shape == want.shape, f"{name}: {candidate[name].shape}, {want.shape}"
-        error = _relative_error(candidate[name], want.double())
+        error = relative_error(candidate[name], want.double())
         assert error <= tolerance, f"{name}: relative error {error:.3g} exceeds {tolerance:.3g}"
 
 
-def _relative_error(got: Tensor, want: Tensor) -> float:
+def relative_error(got: Tensor, want: Tensor) -> float:
     """Return ‖got − want‖ / ‖want‖, absolute where nothing but zeros is wanted."""
     if got.shape != want.shape:
         return float("inf")

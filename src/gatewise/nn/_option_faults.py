@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gatewise.errors import GatewiseError, InvalidTypeError, InvalidValueError
+from gatewise.nn._precision import PRECISIONS
 from gatewise.ops.backends import BACKENDS
 
 ACTIVATIONS: Final = (
@@ -18,6 +19,7 @@ ACTIVATIONS: Final = (
     "celu",
     "elu",
     "gelu",
+    "hardshrink",
     "hardswish",
     "leaky_relu",
     "logsigmoid",
@@ -26,6 +28,7 @@ ACTIVATIONS: Final = (
     "selu",
     "silu",
     "softplus",
+    "softshrink",
     "softsign",
     "tanhshrink",
 )
@@ -66,6 +69,9 @@ def option_faults(
         faults += _chrono_faults(f"{where}(chrono_steps)", options["chrono_steps"], init)
     if "forget_bias" in options:
         faults += _forget_faults(f"{where}(forget_bias)", options["forget_bias"], init, bias=bias)
+    if options["precision"] not in PRECISIONS:
+        got = repr(options["precision"])
+        faults.append(InvalidValueError(f"{where}(precision)", one_of(PRECISIONS), got))
     if backend not in BACKENDS:
         faults.append(InvalidValueError(f"{where}(backend)", one_of(BACKENDS), repr(backend)))
     return faults + _cell_faults(where, options)

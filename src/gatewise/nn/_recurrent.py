@@ -20,6 +20,7 @@ from gatewise.nn._initial_values import Init, set_initial_values
 from gatewise.nn._layout import Arranged, States, arrange, restore, restore_trace
 from gatewise.nn._masks import draw_seed, drop_input, drop_weights
 from gatewise.nn._options import ModuleWithOptions
+from gatewise.nn._precision import Precision, autocast_dtype, takes_bf16
 from gatewise.nn._torch_methods import TorchMethods
 from gatewise.ops import dispatch
 from gatewise.ops.backends import Backend
@@ -56,7 +57,7 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
     cell: str
 
     travelling = ("residual",)
-    staying = ("init", "learn_initial_state", "backend")
+    staying = ("init", "learn_initial_state", "precision", "backend")
 
     inits: ClassVar[tuple[str, ...]] = ("torch", "orthogonal", "chrono")
     """What ``init`` may be."""
@@ -73,6 +74,7 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
     weight_dropout: float = 0.0
     zoneout: Any = 0.0
     learn_initial_state: bool = False
+    precision: Precision = "auto"
     backend: Backend = "auto"
 
     def __init__(
@@ -192,7 +194,9 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
 
     def explain(self) -> str:
         """Say in a sentence which kernel runs this layer on this machine, and why."""
-        weights, options = self.layer_weights()[0], self._cell_options(0)
+        weights = self.layer_weights()[0]
+        autocast = autocast_dtype(weights[0], weights[0])
+        options = self._cell_options(bf16=takes_bf16(self.precision, weights[0], autocast))
         choice = dispatch.explain(weights, self.cell, options=options, backend=self.backend)
         return str(choice)
 
@@ -265,8 +269,8 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
     def _has_cells(self) -> bool:
         return len(CELLS[self.cell].states) > 1
 
-    def _cell_options(self, layer: int) -> CellOptions:
-        """Return what the cell of a layer does, as the module stands."""
+    def _cell_options(self, **others: Any) -> CellOptions:
+        """Return what the cells do, as the module stands; ``others`` are a subclass's."""
         zone_c, zone_h = self.zoneout if self._has_cells else (0.0, self.zoneout)
         options = CellOptions(
             peephole=self.peephole,
@@ -275,8 +279,9 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
             recurrent_dropout=self.recurrent_dropout if self.training else 0.0,
             zoneout_c=zone_c,
             zoneout_h=zone_h,
+            **others,
         )
-        return options._replace(stream=2 * layer) if options.masked else options
+        return PLAIN if options == PLAIN else options
 
     def _run(
         self,
@@ -298,16 +303,18 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
             _validate.check_recompute(self.kind, recompute, trace=trace)
         weights = self.layer_weights()
         call = arrange(self, weights[0][0], given, hx, lengths, reset)
-        x, results, options = call.x, [], PLAIN
-        seed = draw_seed(x.device) if self._draws else None
+        bf16 = takes_bf16(self.precision, weights[0][0], call.autocast)
+        x, results, options = call.x, [], self._cell_options(bf16=bf16)
+        draws = options.masked or self.input_dropout or self.weight_dropout
+        seed = draw_seed(x.device) if self.training and draws else None
         for layer, (layer_weights, states) in enumerate(
             zip(weights, self._layer_states(call), strict=True)
         ):
             if layer and self.dropout and self.training:
                 x = torch.dropout(x, self.dropout, train=True)
-            options = self._cell_options(layer)
             below = x
             if seed is not None:
+                options = options._replace(stream=2 * layer)
                 below, layer_weights = self._dropped(x, layer_weights, seed, layer)
             result = dispatch.run_layer(
                 self.cell,
@@ -335,13 +342,6 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
     def _shown(self, trace: dict[str, Tensor], lengths: Tensor | None) -> States:  # noqa: ARG002
         """Return the parts of a layer's trace, D×T×B×…, in the order of the class that shows it."""
         return tuple(trace.values())
-
-    @property
-    def _draws(self) -> bool:
-        """Whether a forward draws masks."""
-        zoneout = any(self.zoneout) if self._has_cells else self.zoneout
-        chances = (self.input_dropout, self.recurrent_dropout, self.update_dropout)
-        return self.training and bool(any(chances) or self.weight_dropout or zoneout)
 
     def _dropped(
         self, x: Tensor, weights: list[Tensor], seed: Tensor, layer: int

@@ -21,6 +21,7 @@ from gatewise.errors import (
     InvalidValueError,
 )
 from gatewise.nn._option_faults import option_faults, type_and_value
+from gatewise.nn._precision import autocast_dtype
 
 
 @runtime_checkable
@@ -137,7 +138,7 @@ def check_input(layer: LayerShape, x: Tensor, weight: Tensor) -> torch.dtype | N
         )
     if x.shape[1 if layer.batch_first and x.dim() == 3 else 0] == 0:
         raise InvalidStateError(where, "at least one time step", f"none, {_shape(x)}")
-    autocast = _autocast_dtype(x, weight)
+    autocast = autocast_dtype(x, weight)
     if x.dtype != weight.dtype and autocast is None:
         raise InvalidValueError(
             where,
@@ -227,16 +228,6 @@ def check_recompute(kind: str, steps: object, *, trace: bool) -> None:
         raise InvalidValueError(
             where, "None with trace=True", str(steps), "Recomputing keeps nothing to show."
         )
-
-
-def _autocast_dtype(x: Tensor, weight: Tensor) -> torch.dtype | None:
-    """Return autocast's dtype where it applies: not to float64, nor to integers."""
-    kind = x.device.type
-    if not torch.is_autocast_enabled(kind) or not x.is_floating_point():
-        return None
-    if torch.float64 in (x.dtype, weight.dtype):
-        return None
-    return torch.get_autocast_dtype(kind)
 
 
 def _shape(value: Tensor) -> str:

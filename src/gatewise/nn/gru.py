@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gatewise.nn._initial_values import Init
+from gatewise.nn._precision import Precision
 from gatewise.nn._single_state import SingleStateLayer
 from gatewise.ops.backends import Backend
 
@@ -75,6 +76,10 @@ class GRU(SingleStateLayer):
             that part of it stays (Krueger et al. 2017).
         weight_dropout: Probability of zeroing an element of the recurrent weights, for all of a
             forward (Merity, Keskar & Socher 2018).
+        precision: ``bf16`` rounds the operands of the products of x and h to bfloat16, backward as
+            well; sums, states, weights and what is returned stay as they are. ``auto`` does so in
+            bfloat16 and inside ``torch.autocast`` to it, where results have the dtypes that torch's
+            have; ``full`` never does.
         backend: ``native`` or ``reference`` to insist on one; ``auto`` takes the native kernel
             wherever there is one. See `explain`.
 
@@ -100,6 +105,7 @@ class GRU(SingleStateLayer):
         "recurrent_dropout",
         "update_dropout",
         "weight_dropout",
+        "precision",
         "backend",
     )
     reset_after: bool = True
@@ -128,6 +134,7 @@ class GRU(SingleStateLayer):
         update_dropout: float = 0.0,
         zoneout: float = 0.0,
         weight_dropout: float = 0.0,
+        precision: Precision = "auto",
         backend: Backend = "auto",
     ) -> None:
         super().__init__(
@@ -153,6 +160,7 @@ class GRU(SingleStateLayer):
                 "update_dropout": update_dropout,
                 "zoneout": zoneout,
                 "weight_dropout": weight_dropout,
+                "precision": precision,
                 "backend": backend,
             },
         )

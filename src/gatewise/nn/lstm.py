@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 from gatewise.errors import InvalidTypeError
 from gatewise.nn._initial_values import Init
 from gatewise.nn._layout import States
+from gatewise.nn._precision import Precision
 from gatewise.nn._recurrent import RecurrentLayer, zero_padding
 from gatewise.ops.backends import Backend
 from gatewise.ops.reference import CellOptions
@@ -96,6 +97,10 @@ class LSTM(RecurrentLayer):
             in eval mode that part of it stays (Krueger et al. 2017).
         weight_dropout: Probability of zeroing an element of the recurrent weights, for all of a
             forward (Merity, Keskar & Socher 2018).
+        precision: ``bf16`` rounds the operands of the products of x and h to bfloat16, backward as
+            well; sums, states, weights and what is returned stay as they are. ``auto`` does so in
+            bfloat16 and inside ``torch.autocast`` to it, where results have the dtypes that torch's
+            have; ``full`` never does.
         backend: ``native`` or ``reference`` to insist on one; ``auto`` takes the native kernel
             wherever there is one. See `explain`.
 
@@ -133,6 +138,7 @@ class LSTM(RecurrentLayer):
         "recurrent_dropout",
         "update_dropout",
         "weight_dropout",
+        "precision",
         "backend",
     )
     coupled_gates: bool = False
@@ -172,6 +178,7 @@ class LSTM(RecurrentLayer):
         update_dropout: float = 0.0,
         zoneout: tuple[float, float] = (0.0, 0.0),
         weight_dropout: float = 0.0,
+        precision: Precision = "auto",
         backend: Backend = "auto",
     ) -> None:
         super().__init__(
@@ -203,6 +210,7 @@ class LSTM(RecurrentLayer):
                 "update_dropout": update_dropout,
                 "zoneout": tuple(zoneout) if isinstance(zoneout, list) else zoneout,
                 "weight_dropout": weight_dropout,
+                "precision": precision,
                 "backend": backend,
             },
         )
@@ -214,15 +222,12 @@ class LSTM(RecurrentLayer):
             return "lstm_coupled"
         return "lstm" if self.forget_gate else "lstm_no_forget"
 
-    def _cell_options(self, layer: int) -> CellOptions:
-        return (
-            super()
-            ._cell_options(layer)
-            ._replace(
-                activation=self.activation,
-                gate_activation=self.gate_activation,
-                cell_clip=self.cell_clip or 0.0,
-            )
+    def _cell_options(self, **others: Any) -> CellOptions:
+        return super()._cell_options(
+            activation=self.activation,
+            gate_activation=self.gate_activation,
+            cell_clip=self.cell_clip or 0.0,
+            **others,
         )
 
     def _shown(self, trace: dict[str, Tensor], lengths: Tensor | None) -> States:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import InvalidValueError
+from gatewise.nn._precision import Precision
 from gatewise.nn._single_state import SingleStateLayer
 from gatewise.ops.backends import Backend
 
@@ -54,6 +55,10 @@ class RNN(SingleStateLayer):
         learn_initial_state: Whether there are parameters for the state before the first step,
             ``initial_h_l0`` (H) and so on, used for every sequence of a call without ``hx``,
             and after every ``reset``. Zero at first.
+        precision: ``bf16`` rounds the operands of the products of x and h to bfloat16, backward as
+            well; sums, states, weights and what is returned stay as they are. ``auto`` does so in
+            bfloat16 and inside ``torch.autocast`` to it, where results have the dtypes that torch's
+            have; ``full`` never does.
         backend: ``native`` or ``reference`` to insist on one; ``auto`` takes the native kernel
             wherever there is one. See `explain`.
 
@@ -87,6 +92,7 @@ class RNN(SingleStateLayer):
         init: Literal["torch", "orthogonal"] = "torch",
         residual: bool = False,
         learn_initial_state: bool = False,
+        precision: Precision = "auto",
         backend: Backend = "auto",
     ) -> None:
         check_nonlinearity("RNN", nonlinearity)
@@ -107,6 +113,7 @@ class RNN(SingleStateLayer):
                 "init": init,
                 "residual": residual,
                 "learn_initial_state": learn_initial_state,
+                "precision": precision,
                 "backend": backend,
             },
         )

@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 
 from gatewise.errors import InvalidStateError, InvalidValueError
 from gatewise.ops.reference import CELLS, PLAIN, CellOptions
-from gatewise.ops.reference.weights import Weights, split_weights
+from gatewise.ops.reference.weights import Weights, count_plain, split_weights, weight_shapes
 
 Shape = Sequence[int | torch.SymInt]
 """Sizes of a tensor; symbolic while torch.compile traces with dynamic shapes."""
@@ -191,6 +191,7 @@ def _fits(operands: Operands, dtypes: Sequence[torch.dtype]) -> bool:
         and min(T, B, I, H, P) >= 1
         and (not name.startswith("rnn") or options.plain)
         and (not options.reverse or D == 1)
+        and (not options.bf16 or dtype == torch.float32)
         and all(
             state.shape == (D, B, width) and state.dtype == dtype
             for state, width in zip(states, widths, strict=True)
@@ -208,29 +209,21 @@ def _fits(operands: Operands, dtypes: Sequence[torch.dtype]) -> bool:
 
 def _fit_weights(operands: Operands, gates: int) -> bool:
     """Say whether the weights are those of the layer; x and h0 have three axes."""
-    x, states, weights = operands.x, operands.states, operands.weights
-    I, P = x.shape[2], states[0].shape[2]  # noqa: E741
+    _, x, states, weights, *_, options = operands
+    D, _, P = states[0].shape
     try:
-        split = operands.split(weights)
+        plain = count_plain(len(weights), D, options, len(states))
     except InvalidValueError:
         return False
-    projects = len(states) > 1
-    H = operands.hidden
-    joint = gates * H
-    for part in split:
-        expected = [(part.w_ih, (joint, I)), (part.w_hh, (joint, P))]
-        expected += [(bias, (joint,)) for bias in (part.b_ih, part.b_hh) if bias is not None]
-        if part.w_hr is not None:
-            expected += [(part.w_hr, (P, H))]
-        if part.peephole is not None:
-            expected += [(part.peephole, ((gates - 1) * H,))]
-        widths = [joint] * 4 + [H] * 2
-        expected += [(norm, (width,)) for norm, width in zip(part.norms, widths, strict=False)]
-        if (part.w_hr is None and P != H) or (part.w_hr is not None and not projects):
-            return False
-        if any(w.shape != shape or w.dtype != x.dtype for w, shape in expected):
-            return False
-    return True
+    I, H = x.shape[2], weights[1].shape[0] // gates  # noqa: E741
+    projects = plain in (3, 5)
+    if (projects and len(states) == 1) or (not projects and P != H):
+        return False
+    shapes = weight_shapes(plain, options, states=len(states), gates=gates, I=I, H=H, P=P)
+    return all(
+        weight.shape == shape and weight.dtype == x.dtype
+        for weight, shape in zip(weights, shapes * D, strict=True)
+    )
 
 
 def parted(values: Sequence[Any], counts: Sequence[int]) -> list[list[Any]]:

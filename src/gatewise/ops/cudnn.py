@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -27,19 +28,20 @@ def obstacle(operands: Operands, *, trace: bool) -> str | None:
 def run(operands: Operands) -> tuple[Tensor, tuple[Tensor, ...], None]:
     """Run a layer without obstacles; returns what `gatewise.ops.operators.recurrent` does."""
     cell, x, states, weights, *_ = operands
-    directions = states[0].shape[0]
-    y, *final = getattr(torch, cell)(
-        x,
-        tuple(states) if len(states) > 1 else states[0],
-        list(weights),
-        has_biases=len(weights) // directions >= 4,
-        num_layers=1,
-        dropout=0.0,
-        train=True,  # lets cuDNN keep what a backward needs
-        bidirectional=directions == 2,
-        batch_first=False,
-    )
-    return y, tuple(final), None
+    directions, bf16 = states[0].shape[0], operands.options.bf16
+    with torch.autocast(x.device.type, torch.bfloat16) if bf16 else nullcontext():
+        y, *final = getattr(torch, cell)(
+            x,
+            tuple(states) if len(states) > 1 else states[0],
+            list(weights),
+            has_biases=len(weights) // directions >= 4,
+            num_layers=1,
+            dropout=0.0,
+            train=True,  # lets cuDNN keep what a backward needs
+            bidirectional=directions == 2,
+            batch_first=False,
+        )
+    return y.to(x.dtype), tuple(part.to(x.dtype) for part in final), None
 
 
 def name_of(weights: Sequence[Tensor]) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from gatewise.errors import InvalidStateError
-from gatewise.ops import cudnn, native, operators
+from gatewise.ops import cudnn, kernels, native, operators
 from gatewise.ops._operands import Operands
 from gatewise.ops.backends import Backend, asked
 from gatewise.ops.recompute import run_in_pieces
@@ -97,17 +97,29 @@ def run_layer(
         raise InvalidStateError(
             by, "a call that the native kernel can run", obstacle, "Use backend='auto'."
         )
-    run = operators.recurrent
+    run = _through_native
     if name == "reference" or obstacle is not None:
         run = operators.through_reference
         if name == "auto" and _on_cuda(operands.tensors()) and not _transformed(operands.tensors()):
             run = _on_cudnn_or_reference
-    learns = torch.is_grad_enabled() and any(t.requires_grad for t in operands.tensors())
-    if recompute is None or recompute >= x.shape[0] or not learns:
+    if recompute is None or recompute >= x.shape[0] or not operators.learns(operands.tensors()):
         return LayerResult(*run(operands, trace=trace))
     _check_recompute(operands, trace=trace)
     pieces = run_in_pieces(operands, recompute, lambda piece: run(piece, trace=False)[:2])
     return LayerResult(*pieces, None)
+
+
+def _through_native(
+    operands: Operands, *, trace: bool
+) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor] | None]:
+    """Run the native kernel, which takes bfloat16 in float32."""
+    dtype = operands.x.dtype
+    if dtype is not torch.bfloat16:
+        return operators.recurrent(operands, trace=trace)
+    wide = operands.replaced([tensor.float() for tensor in operands.tensors()])
+    y, states, parts = operators.recurrent(wide, trace=trace)
+    shown = None if parts is None else {name: part.to(dtype) for name, part in parts.items()}
+    return y.to(dtype), tuple(state.to(dtype) for state in states), shown
 
 
 def _on_cudnn_or_reference(
@@ -161,14 +173,18 @@ def explain(
         return KernelChoice(cudnn.name_of(weights), "torch", reason)
     if obstacle:
         return KernelChoice("reference", "torch", f"the native kernel cannot run {obstacle}")
-    isa = native.isa_name()
+    isa = kernels.isa_name(bf16=options.bf16)
+    products = "products in bfloat16, sums and states in float32; " if options.bf16 else ""
+    if options.bf16 and isa != "avx512_bf16":
+        products = f"{products}{isa} emulates that and is no faster than in float32; "
     chosen = "asked for by GATEWISE_ISA" if os.environ.get("GATEWISE_ISA") else "the best here"
     others = "take the reference" if name == "auto" else f"raise, since {by} asks for native"
+    cuts = ", cuts to a learned state" if options.recurrent_dropout else ""
     return KernelChoice(
         "native",
         isa,
-        f"{weights[0].dtype} on the CPU; {isa} is {chosen}. Empty batches and function transforms "
-        f"{others}; second derivatives and those of a trace take the reference",
+        f"{weights[0].dtype} on the CPU; {products}{isa} is {chosen}. Empty batches{cuts} and "
+        f"function transforms {others}; second derivatives and those of a trace take the reference",
     )
 
 
@@ -206,20 +222,22 @@ def _obstacle(
 ) -> str | None:
     """Say what keeps the native kernel from running, or None."""
     dtype = tensors[0].dtype
-    if cell not in native.CELLS:
+    known = dtype in kernels.DTYPES or dtype is torch.bfloat16
+    if cell not in kernels.CELLS:
         return f"the cell {cell}"
     for tensor in tensors:
-        if tensor.is_cpu and tensor.dtype == dtype and dtype in native.DTYPES:
+        if known and tensor.is_cpu and tensor.dtype == dtype:
             continue
         if tensor.device.type != "cpu":
             return f"tensors on {tensor.device}: it is for the CPU"
-        if tensor.dtype not in native.DTYPES:
-            return f"{tensor.dtype}: it is for float32 and float64"
         if tensor.dtype != dtype:
             return f"{tensor.dtype} together with {dtype}"
+        return f"{dtype}: it is for float32, float64 and bfloat16"
+    if options.bf16 and dtype is torch.float64:
+        return "products in bfloat16 of torch.float64"
     for function in (options.activation, options.gate_activation):
-        if function not in native.ACTIVATIONS:
-            return f"the activation {function}: it has {', '.join(native.ACTIVATIONS)}"
+        if function not in kernels.ACTIVATIONS:
+            return f"the activation {function}: it has {', '.join(kernels.ACTIVATIONS)}"
     if trace and operators.is_recorded():
         return "trace=True under compilation: the reference records gates there"
     if tensors[0].dim() == 3 and 0 in tensors[0].shape:

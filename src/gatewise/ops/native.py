@@ -7,7 +7,6 @@ is in ``native/gatewise.h``; tensors are held to it by `gatewise.ops._operands`.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -26,40 +25,8 @@ from gatewise.ops._operands import (
     check_layer,
     refuse_tangents,
 )
+from gatewise.ops.kernels import ACTIVATIONS, CELLS, DTYPES, KERNELS, precision_of
 from gatewise.ops.reference.weights import Weights
-
-DTYPES = {torch.float32: _native.Dtype.float32, torch.float64: _native.Dtype.float64}
-"""The dtypes with a kernel."""
-
-CELLS = {cell.name: cell for cell in _native.Cell}
-"""The cells with a kernel."""
-
-ACTIVATIONS = {function.name: function for function in _native.Activation}
-"""The functions with a kernel."""
-
-
-def _load_kernels() -> _native.Kernels:
-    asked = os.environ.get("GATEWISE_ISA")
-    if not asked:
-        return _native.best_kernels()
-    kernels = _native.kernels(asked)
-    if kernels is None:
-        raise InvalidValueError(
-            "GATEWISE_ISA",
-            f"an instruction set of this build and machine (the best is {isa_name()})",
-            repr(asked),
-            "Unset it to take the best.",
-        )
-    return kernels
-
-
-def isa_name() -> str:
-    """Return the name of the instruction set in use: ``avx512``, ``avx2``, ``neon``, ``scalar``."""
-    return _kernels.isa
-
-
-_kernels = _native.best_kernels()
-_kernels = _load_kernels()
 
 
 class _Sizes(NamedTuple):
@@ -78,8 +45,9 @@ def _sizes(operands: Operands) -> _Sizes:
     T, B, I = operands.x.shape  # noqa: E741
     D, _, P = operands.states[0].shape
     H = int(operands.hidden)  # the layout of what is saved depends on it, so a graph holds it fixed
-    saved_row = _kernels.saved_row(
-        DTYPES[operands.x.dtype], CELLS[operands.cell], H, operands.options.layer_norm
+    dtype = precision_of(operands.x.dtype, operands.options)
+    saved_row = KERNELS[dtype].saved_row(
+        dtype, CELLS[operands.cell], H, operands.options.layer_norm
     )
     return _Sizes(T, B, I, D, H, P, saved_row)
 
@@ -150,7 +118,7 @@ def forward(operands: Operands, *, save: bool) -> tuple[Tensor, list[Tensor], Te
     threads = torch.get_num_threads()
     y_step, y_row, _ = y.stride()
     for d, layer in enumerate(call.layers):
-        status = _kernels.forward(
+        status = call.kernels.forward(
             call.dtype,
             layer,
             _part(y, d * call.sizes.P),
@@ -181,7 +149,7 @@ def trace(operands: Operands, saved: Tensor) -> list[Tensor]:
     parts = [_from_workspace(operands.x, (D, T, B, H)) for _ in range(count + len(cell.states) - 1)]
     for d, layer in enumerate(call.layers):
         addresses = [_direction(part, d) for part in parts]
-        status = _kernels.trace(
+        status = call.kernels.trace(
             call.dtype,
             layer,
             _direction(saved, d),
@@ -226,7 +194,7 @@ def backward(
     for d, layer in enumerate(call.layers):
         # The kernel overwrites; the directions' gradients of x are summed here.
         part_x = torch.empty_like(grad_x) if d and wants_x else grad_x
-        status = _kernels.backward(
+        status = call.kernels.backward(
             call.dtype,
             layer,
             _part(y, d * sizes.P),
@@ -262,20 +230,23 @@ class _Call:
     """The checked operands of one call as the kernels take them, kept alive while they run."""
 
     def __init__(self, operands: Operands) -> None:
-        x = _rows_contiguous(operands.x)
-        lengths, reset = operands.lengths, operands.reset
-        self.operands = operands = operands._replace(
-            x=x,
-            states=[state.contiguous() for state in operands.states],
-            weights=[weight.contiguous() for weight in operands.weights],
-            lengths=None if lengths is None else lengths.contiguous(),
-            reset=None if reset is None else reset.contiguous(),
-            restart=[part.contiguous() for part in operands.restart],
+        cell, x, states, weights, lengths, reset, seed, restart, options = operands
+        self.operands = operands = Operands(
+            cell,
+            _rows_contiguous(x),
+            [state.contiguous() for state in states],
+            [weight.contiguous() for weight in weights],
+            None if lengths is None else lengths.contiguous(),
+            None if reset is None else reset.contiguous(),
+            seed,
+            [part.contiguous() for part in restart],
+            options,
         )
-        self.dtype = DTYPES[x.dtype]
+        self.dtype = precision_of(operands.x.dtype, operands.options)
+        self.kernels = KERNELS[self.dtype]
         self.sizes = _sizes(operands)
-        weights = operands.split(operands.weights)
-        self.layers = [self._layer(d, weights[d]) for d in range(self.sizes.D)]
+        split = operands.split(operands.weights)
+        self.layers = [self._layer(d, split[d]) for d in range(self.sizes.D)]
 
     def _layer(self, d: int, weights: Weights) -> _native.Layer:
         """One direction, with all that it needs."""
@@ -335,8 +306,9 @@ def mask(
     """
     out = torch.empty_like(like, memory_format=torch.contiguous_format)
     rows, units = like.shape
-    _kernels.mask(
-        DTYPES[like.dtype],
+    dtype = DTYPES[like.dtype]
+    KERNELS[dtype].mask(
+        dtype,
         seed.data_ptr(),
         stream,
         step,

@@ -38,7 +38,7 @@ def recurrent(
     """
     cell, states = operands.cell, operands.states
     tensors = operands.tensors()
-    save = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    save = learns(tensors)
     if is_recorded():
         y, final, _ = torch.ops.gatewise.recurrent(
             *_arguments(operands), save=save, **operands.options._asdict()
@@ -52,6 +52,11 @@ def recurrent(
         y, final, saved = native.forward(operands, save=trace)
         parts = native.trace(operands, saved) if trace else ()
     return y, tuple(final), _named_trace(cell, y, states[0], parts) if trace else None
+
+
+def learns(tensors: Sequence[Tensor]) -> bool:
+    """Say whether autograd wants a gradient of one of the tensors."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def is_recorded() -> bool:

@@ -117,6 +117,9 @@ def test_all_faults_of_cell_options_come_at_once():
     assert "forget_bias" in str(caught.value)
     with pytest.raises(GatewiseError, match=r"GRU\(zoneout\): expected a probability"):
         GRU(3, 4, zoneout=(0.1, 0.1))
+    refusal = r"RNN\(precision\): expected 'auto' or 'full' or 'bf16', got 'fp8'"
+    with pytest.raises(ValueError, match=refusal):
+        RNN(3, 4, precision="fp8")
 
 
 @pytest.mark.parametrize("steps", [2.5, True, "all"])

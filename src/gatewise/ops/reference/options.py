@@ -26,6 +26,8 @@ class CellOptions(NamedTuple):
             2017).
         zoneout_h: The same for h.
         stream: Tells apart the masks of layers that share a seed; against time it is one more.
+        bf16: Whether the products of x and h take their operands, gradients among them, rounded to
+            bfloat16; sums, states and projections stay what they are.
         first_step: Where in its sequence the first step stands: masks go by that.
         reverse: Whether the only direction of a layer runs against time.
 
@@ -41,14 +43,17 @@ class CellOptions(NamedTuple):
     recurrent_dropout: float = 0.0
     zoneout_c: float = 0.0
     zoneout_h: float = 0.0
+    bf16: bool = False
     stream: int = 0
     first_step: int = 0
     reverse: bool = False
 
     @property
     def plain(self) -> bool:
-        """Whether the cell is the plain one."""
-        return self._replace(stream=0, first_step=0, reverse=False) == PLAIN
+        """Whether the cell is the plain one, in any precision."""
+        return self is PLAIN or (
+            self._replace(bf16=False, stream=0, first_step=0, reverse=False) == PLAIN
+        )
 
     @property
     def masked(self) -> bool:

@@ -53,15 +53,15 @@ class Recurrence:
         if seed is not None and options.recurrent_dropout:
             self._keep_h = self._mask(PER_SEQUENCE, 0, options.recurrent_dropout, width)
 
-    def at(self, t: int) -> Recurrence:
-        """Draw the masks of time step ``t``."""
+    def draw(self, t: int) -> None:
+        """Draw the masks of time step ``t``, which what follows then uses."""
         options, seed = self.options, self._seed
         if not options.masked:
-            return self
+            return
         chances = (options.zoneout_h, options.zoneout_c)
         if seed is None:
             self._stays = list(chances)
-            return self
+            return
         hidden = self.hidden
         step, widths = options.first_step + t, (self._width, hidden)
         like = self.weights.w_hh
@@ -73,7 +73,6 @@ class Recurrence:
             else 0.0
             for word, chance, width in zip((2, 1), chances, widths, strict=True)
         ]
-        return self
 
     @property
     def hidden(self) -> int:
@@ -84,9 +83,7 @@ class Recurrence:
     def input_product(self, x: Tensor) -> Tensor:
         """W_ih·x, normalised if asked for, with all its biases: T×B×G·H."""
         weights = self.weights
-        if not weights.norms:
-            return F.linear(x, weights.w_ih, weights.b_ih)
-        return _plus(_norm(F.linear(x, weights.w_ih), *weights.norms[:2]), weights.b_ih)
+        return self._linear(x, weights.w_ih, weights.b_ih, weights.norms[:2])
 
     def product(self, h: Tensor, gates: slice | None = None) -> Tensor:
         """W_hh·h, masked and normalised if asked for, with all its biases: B×G·H.
@@ -101,9 +98,18 @@ class Recurrence:
             norms = tuple(part[rows] for part in norms)
         if self._keep_h is not None:
             h = h * self._keep_h
-        if not norms:
-            return F.linear(h, w_hh, b_hh)
-        return _plus(_norm(F.linear(h, w_hh), *norms), b_hh)
+        return self._linear(h, w_hh, b_hh, norms)
+
+    def _linear(
+        self, value: Tensor, weight: Tensor, bias: Tensor | None, norms: Sequence[Tensor]
+    ) -> Tensor:
+        if not self.options.bf16:
+            if not norms:
+                return F.linear(value, weight, bias)
+            product = F.linear(value, weight)
+        else:
+            product = _round_gradient(F.linear(_rounded(value), _rounded(weight)))
+        return _plus(_norm(product, *norms) if norms else product, bias)
 
     def candidate(self, g: Tensor) -> Tensor:
         """The candidate with its dropout."""
@@ -154,6 +160,18 @@ def function(name: str) -> Callable[[Tensor], Tensor]:
 
 # torch's has 1 / 6 in float32, in every dtype.
 _OWN = {"hardsigmoid": lambda z: F.relu6(z + 3) / 6}
+
+
+def _rounded(value: Tensor) -> Tensor:
+    """``value`` rounded to bfloat16, whose gradient is that of ``value``."""
+    exact = value.detach()
+    return value + (exact.bfloat16().to(exact) - exact)
+
+
+def _round_gradient(value: Tensor) -> Tensor:
+    """``value``, whose gradient is rounded to bfloat16 on its way."""
+    rounds = value.bfloat16().to(value)  # the casts do so backward as well
+    return rounds + (value - rounds).detach()
 
 
 def _norm(value: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -127,7 +127,8 @@ def run_direction(
         if restarts is not None:
             cut = restarts[t].unsqueeze(-1)
             state = tuple(torch.where(cut, a, b) for a, b in zip(begin, state, strict=True))
-        after, activation = step(projected[t], state, recurrence.at(t))
+        recurrence.draw(t)
+        after, activation = step(projected[t], state, recurrence)
         after = recurrence.zoneout(after, state)
         shown = after
         if valid is None:

@@ -32,6 +32,63 @@ class Weights(NamedTuple):
     norms: tuple[Any, ...] = ()
 
 
+def count_plain(count: int, directions: int, options: CellOptions, states: int) -> int:
+    """Return how many weights a direction has but those of options: 3 or 5 with a projection.
+
+    Args:
+        count: How many there are in all directions.
+        directions: D.
+        options: Of the cell.
+        states: How many the cell has.
+
+    Raises:
+        InvalidValueError: No layer has as many.
+    """
+    each, rest = divmod(count, directions)
+    extra = options.peephole + (2 * (1 + states) if options.layer_norm else 0)
+    if rest or each - extra not in (2, 3, 4, 5):
+        raise InvalidValueError(
+            "weights",
+            f"2, 3, 4 or 5 for each of {directions} direction(s), and {extra} for options",
+            str(count),
+        )
+    return each - extra
+
+
+def weight_shapes(
+    plain: int,
+    options: CellOptions,
+    *,
+    states: int,
+    gates: int,
+    I: int,  # noqa: E741
+    H: int,
+    P: int,
+) -> list[tuple[int, ...]]:
+    """Return the shapes of one direction's weights, in their order.
+
+    Args:
+        plain: How many there are but those of options, from `count_plain`.
+        options: Of the cell.
+        states: How many the cell has.
+        gates: How many H-wide parts the weights stack.
+        I: Width of the input.
+        H: Hidden size.
+        P: Width of h.
+    """
+    joint = gates * H
+    shapes: list[tuple[int, ...]] = [(joint, I), (joint, P)]
+    if plain >= 4:
+        shapes += [(joint,)] * 2
+    if plain in (3, 5):
+        shapes.append((P, H))
+    if options.peephole:
+        shapes.append(((gates - 1) * H,))
+    if options.layer_norm:
+        shapes += [(joint,)] * 4 + [(H,)] * (2 * (states - 1))
+    return shapes
+
+
 def split_weights(
     weights: Sequence[Any], directions: int, options: CellOptions = PLAIN, states: int = 2
 ) -> list[Weights]:
@@ -47,15 +104,8 @@ def split_weights(
     Raises:
         InvalidValueError: The list does not hold as many weights as that makes.
     """
-    norms = 2 * (1 + states) if options.layer_norm else 0
-    count, rest = divmod(len(weights), directions)
-    plain = count - options.peephole - norms
-    if rest or plain not in (2, 3, 4, 5):
-        raise InvalidValueError(
-            "weights",
-            f"2, 3, 4 or 5 for each of {directions} direction(s), and {count - plain} for options",
-            str(len(weights)),
-        )
+    plain = count_plain(len(weights), directions, options, states)
+    count, norms = len(weights) // directions, plain + options.peephole
     return [
         Weights(
             part[0],
@@ -64,7 +114,7 @@ def split_weights(
             b_hh=part[3] if plain >= 4 else None,
             w_hr=part[plain - 1] if plain in (3, 5) else None,
             peephole=part[plain] if options.peephole else None,
-            norms=tuple(part[count - norms :]),
+            norms=tuple(part[norms:]),
         )
         for part in (weights[start : start + count] for start in range(0, len(weights), count))
     ]

@@ -1,0 +1,294 @@
+// One step of forward: the recurrent product with the cell on the tile that is still in registers, or, for
+// cells with options, from memory row by row.
+//
+// Rows are addressed by pointers, one per running row: the previous h of a row is its initial state,
+// a row of y, or, after a cut, the restart row. That is all that lengths, resets and direction cost.
+#pragma once
+#include <vector>
+
+#include "direct.h"
+#include "forward_rows.h"
+#include "forward_weights.h"
+#include "initial.h"
+
+namespace gatewise {
+namespace GATEWISE_ISA {
+
+template <typename P, template <typename> class CellOf>
+class ForwardStep {
+ protected:
+  using T = Number<P>;
+  using Cell = CellOf<T>;
+  using Scratch = ForwardScratch<P>;
+  static constexpr int N = Simd<T>::lanes;
+  static constexpr int vectors = Cell::vectors;
+  static constexpr Part input = Cell::input, state = Cell::state;
+  static constexpr bool has_cells = Cell::memory == Memory::cell, rounds = Operand<P>::rounds;
+  static_assert(Cell::units == 1 || (Cell::memory == Memory::none && !Cell::projects));
+
+  ForwardStep(const Layer& layer, const LayerOutput& out)
+      : layer_(layer), out_(out), schedule_(layer), panels_(layer.hidden), rows_(layer),
+        rows_in_all_(layer.steps * layer.batch),
+        saved_cells_(out.saved ? static_cast<T*>(out.saved) + rows_in_all_ * panels_.saved_columns()
+                               : nullptr),
+        saved_norms_(out.saved && rows_.normalises
+                         ? saved_cells_ + rows_in_all_ * panels_.saved_cells()
+                         : nullptr),
+        streams_(rows_in_all_ * panels_.saved_columns() * int64_t(sizeof(T)) >= streamed_bytes &&
+                 std::uintptr_t(out.saved) % sizeof(Vec<T>) == 0),
+        direct_(rows_in_all_ <= direct_rows && !rows_.normalises), weights_(layer, panels_, direct_),
+        cells_(has_cells ? layer.batch * panels_.padded : 0),
+        unprojected_(layer.weight_hr ? layer.batch * panels_.padded : 0),
+        restart_(layer, panels_.padded), rounded_h_(2 * layer.batch + 1, layer.projected) {
+    if constexpr (rounds) rounded_h_.set(2 * layer.batch, restart_.h());
+  }
+
+  // Row of the input product of a block.
+  T* z_row(const Scratch& scratch, int64_t row) const {
+    return scratch.z + row * panels_.count * input.count * N;
+  }
+
+  // tile = bias + x·W_ihᵀ; the norms add the bias later.
+  template <int R>
+  GATEWISE_INLINE void input_product(Tile<T, R, vectors>& tile, const Factor<P>* const* rows,
+                                     int64_t p) const {
+    RowPointers<Factor<P>, R> x;
+    for (int r = 0; r < R; ++r) {
+      x.row[r] = rows[r];
+      for (int v = 0; v < vectors; ++v) tile.v[r][v] = start_of(p, v);
+    }
+    multiply_columns<input.first, input.count>(tile, x, factors<P>(layer_.input),
+                                               weights_.ih_panel(p));
+  }
+
+  // What column v of a panel starts from.
+  GATEWISE_INLINE Vec<T> start_of(int64_t p, int v) const {
+    return rows_.normalises ? Vec<T>{} : load(weights_.bias(p) + v * N);
+  }
+
+  void point_rows(Scratch& scratch, const RowShare& rows, int64_t s, int64_t running) {
+    T* saved = static_cast<T*>(out_.saved);
+    for (int64_t j = 0; j < running; ++j) {
+      const int64_t slot = rows.slot(j), saved_row = schedule_.saved_row(s, slot);
+      T* cell = has_cells ? cells_.get() + slot * panels_.padded : nullptr;
+      T* y = y_row(s, slot);
+      if (saved) scratch.saved[j] = saved + saved_row * panels_.saved_columns();
+      scratch.c[j] = saved && has_cells ? saved_cells_ + saved_row * panels_.padded : cell;
+      scratch.h[j] = layer_.weight_hr ? unprojected_.get() + slot * panels_.padded : y;
+      if (schedule_.restarts(s, slot)) {
+        scratch.h_before[j] = restart_.h();
+        scratch.c_before[j] = restart_.c();
+      } else if (s == 0) {
+        scratch.h_before[j] = as<T>(layer_.h0) + schedule_.batch_row(slot) * layer_.projected;
+        scratch.c_before[j] = cell;
+      } else {
+        scratch.h_before[j] = y_row(s - 1, slot);
+        scratch.c_before[j] =
+            saved && has_cells
+                ? saved_cells_ + schedule_.saved_row(s - 1, slot) * panels_.padded
+                : cell;
+      }
+      const bool restarts = schedule_.restarts(s, slot);
+      scratch.h_used[j] = restarts ? restart_.h() : used_h(s - 1, slot);
+      if constexpr (rounds)
+        scratch.h_factors[j] =
+            rounded_h_.row(restarts ? 2 * layer_.batch : rounded_row(s - 1, slot));
+    }
+  }
+
+  // What the products read of the rows of x in a block, and of h in a step.
+  const Factor<P>* const* x_factors(const Scratch& scratch) const {
+    if constexpr (rounds) return scratch.x_factors.data();
+    else return scratch.x.data();
+  }
+  const Factor<P>* const* h_factors(const Scratch& scratch) const {
+    if constexpr (rounds) return scratch.h_factors.data();
+    else return scratch.h_used.data();
+  }
+
+  // One step: z += h_before·W_hhᵀ, then the cell, both on the tile. z starts from the rows of x if
+  // they are given, and from the stored input product otherwise.
+  void advance(Scratch& scratch, const RowShare& rows, Range panels, int64_t running,
+               const Factor<P>* const* x, const T* stored) {
+    for (int64_t p = panels.first; p < panels.last; ++p) {
+      for_row_tiles(running, [&](auto R, int64_t row) {
+        Tile<T, R, vectors> tile;
+        RowPointers<Factor<P>, R> h;
+        for (int r = 0; r < R; ++r) h.row[r] = h_factors(scratch)[row + r];
+        if (x)
+          input_product(tile, x + row, p);
+        else
+          for (int r = 0; r < R; ++r) {
+            const T* z = stored + ((row + r) * panels_.count + p) * input.count * N;
+            for (int v = 0; v < vectors; ++v)
+              tile.v[r][v] = input.has(v) && !rows_.normalises ? load(z + (v - input.first) * N)
+                                                               : start_of(p, v);
+          }
+        multiply_columns<state.first, state.count>(tile, h, factors<P>(layer_.projected),
+                                                   weights_.hh_panel(p));
+        for (int r = 0; r < R; ++r) finish(scratch, rows, row + r, p, tile.v[r]);
+      });
+    }
+  }
+
+  // The same row by row, with the weights as they are.
+  void advance_directly(Scratch& scratch, const RowShare& rows, Range panels, int64_t running,
+                        const T* const* x) {
+    for (int64_t p = panels.first; p < panels.last; ++p)
+      for (int64_t j = 0; j < running; ++j) {
+        Vec<T> z[vectors];
+        for (int v = 0; v < vectors; ++v) z[v] = start_of(p, v);
+        add_direct<P, Cell>(input, z, x[j], as<T>(layer_.weight_ih), p, layer_.hidden,
+                            layer_.input);
+        add_direct<P, Cell>(state, z, scratch.h_used[j], as<T>(layer_.weight_hh), p,
+                            layer_.hidden, layer_.projected);
+        finish(scratch, rows, j, p, z);
+      }
+  }
+
+  // The cell on the columns of one row, or their way to memory.
+  GATEWISE_INLINE void finish(Scratch& scratch, const RowShare& rows, int64_t j, int64_t p,
+                              Vec<T> (&z)[vectors]) {
+    if constexpr (rowwise<Cell>) {
+      T* product = rows_.product(rows.slot(j)) + p * vectors * N;
+      for (int v = 0; v < vectors; ++v) store(product + v * N, z[v]);
+    } else {
+      finish_row(scratch, j, p, z);
+    }
+  }
+
+  // The cell on whole rows of a step.
+  void run_rows(Scratch& scratch, const RowShare& rows, int64_t s, Range mine, Range panels,
+                int64_t block_row) {
+    for (int64_t j = mine.first; j < mine.last; ++j)
+      rows_.run(place_of(scratch, rows, s, j, z_row(scratch, block_row + j)), weights_.bias(0),
+                panels, scratch.draws);
+  }
+
+  RowPlace<T> place_of(const Scratch& scratch, const RowShare& rows, int64_t s, int64_t j,
+                       const T* x) const {
+    const int64_t slot = rows.slot(j), b = schedule_.batch_row(slot);
+    T* norms = saved_norms_
+                   ? saved_norms_ + schedule_.saved_row(s, slot) * panels_.saved_norms(true)
+                   : nullptr;
+    return {slot, b, schedule_.time(s, slot), s, x, scratch.h_before[j], scratch.c_before[j],
+            scratch.h[j], scratch.c[j], out_.saved ? scratch.saved[j] : nullptr, norms};
+  }
+
+  // The cell on the columns of one row, and what is kept of it.
+  GATEWISE_INLINE void finish_row(Scratch& scratch, int64_t j, int64_t p, Vec<T> (&z)[vectors]) {
+    constexpr int units = Cell::units;
+    const int64_t unit = p * units * N, rest = layer_.hidden - unit;
+    Vec<T> before[units], h[units];
+    if (Cell::memory != Memory::none)
+      before[0] = has_cells ? load(scratch.c_before[j] + unit)
+                            : load_part(scratch.h_before[j] + unit, rest);
+    Cell::forward(z, before, h);
+    if (has_cells) store(scratch.c[j] + unit, before[0]);
+    for (int v = 0; v < units; ++v)
+      store_part(scratch.h[j] + unit + v * N, h[v], layer_.weight_hr ? N : rest - v * N);
+    if (!Cell::saves || !out_.saved) return;
+    T* saved = scratch.saved[j] + p * vectors * N;
+    for (int v = 0; v < vectors; ++v)
+      streams_ ? stream(saved + v * N, z[v]) : store(saved + v * N, z[v]);
+  }
+
+  // y = h·W_hrᵀ for the rows of one step.
+  void project_state(Scratch& scratch, const RowShare& rows, int64_t s, int64_t running,
+                     Range chunks) {
+    for (int64_t c = chunks.first; c < chunks.last; ++c) {
+      const int64_t vector = weights_.projection.first_vector(c);
+      const T* panel = weights_.hr_panel(vector);
+      with_constant<tile_vectors>(weights_.projection.vectors_in(c), [&](auto NV) {
+        for_row_tiles(running, [&](auto R, int64_t row) {
+          Tile<T, R, NV> tile{};
+          RowPointers<T, R> h;
+          for (int r = 0; r < R; ++r) h.row[r] = scratch.h[row + r];
+          multiply(tile, h, layer_.hidden, panel);
+          for (int r = 0; r < R; ++r)
+            for (int v = 0; v < NV; ++v) {
+              const int64_t column = (vector + v) * N;
+              store_part(y_row(s, rows.slot(row + r)) + column, tile.v[r][v],
+                         layer_.projected - column);
+            }
+        });
+      });
+    }
+    const Range vectors = weights_.projection.vector_range(chunks);
+    const Range units{vectors.first * N, vectors.last * N};
+    if constexpr (rowwise<Cell>) {
+      for (int64_t j = 0; j < running; ++j) {
+        RowPlace<T> place = place_of(scratch, rows, s, j, nullptr);
+        place.h = y_row(s, rows.slot(j));
+        rows_.settle_projected(place, units, scratch.draws);
+      }
+    }
+    round_h(rows, s, {0, running}, units);
+  }
+
+  // h of the rows `mine` after position s, as the next product reads it.
+  void round_h(const RowShare& rows, int64_t s, Range mine, Range units) const {
+    if constexpr (rounds)
+      for (int64_t j = mine.first; j < mine.last; ++j) {
+        const int64_t slot = rows.slot(j);
+        rounded_h_.set(rounded_row(s, slot), used_h(s, slot), units);
+      }
+  }
+
+  // Two rows a slot, for even and odd positions: a thread may still read the one while another
+  // writes the next.
+  int64_t rounded_row(int64_t s, int64_t slot) const { return (s & 1) * layer_.batch + slot; }
+
+  // h after position s as the next product takes it, but for rounding.
+  const T* used_h(int64_t s, int64_t slot) const {
+    if constexpr (rowwise<Cell>)
+      if (rows_.recurs) return rows_.used(s, slot);
+    return s < 0 ? as<T>(layer_.h0) + schedule_.batch_row(slot) * layer_.projected : y_row(s, slot);
+  }
+
+  // Copies the final state of the rows that end at position s.
+  void finish_rows(Scratch& scratch, const RowShare& rows, int64_t s, int64_t running,
+                   Range panels, Range outputs) {
+    const int64_t staying = rows.running(schedule_.running(s + 1));
+    const Range units = units_of(panels);
+    for (int64_t j = staying; j < running; ++j) {
+      const int64_t slot = rows.slot(j), b = schedule_.batch_row(slot);
+      const T* y = y_row(s, slot);
+      T* h_n = static_cast<T*>(out_.h_n) + b * layer_.projected;
+      std::copy(y + outputs.first, y + outputs.last, h_n + outputs.first);
+      if (!has_cells) continue;
+      T* c_n = static_cast<T*>(out_.c_n) + b * layer_.hidden;
+      std::copy(scratch.c[j] + units.first, scratch.c[j] + units.last, c_n + units.first);
+    }
+  }
+
+  Range units_of(Range panels) const {
+    constexpr int64_t units = Cell::units * N;
+    return {panels.first * units, std::min(panels.last * units, layer_.hidden)};
+  }
+  T* y_row(int64_t s, int64_t slot) const {
+    return static_cast<T*>(out_.y) + schedule_.time(s, slot) * out_.y_step +
+           schedule_.batch_row(slot) * out_.y_row;
+  }
+
+  // Rows in all steps that do not pay for packing the weights.
+  static constexpr int64_t direct_rows = 4;
+  // Saved gates that the caches cannot hold until backward go past them.
+  static constexpr int64_t streamed_bytes = 4 << 20;
+
+  const Layer& layer_;
+  const LayerOutput& out_;
+  const Schedule schedule_;
+  const Panels<T, Cell> panels_;
+  const ForwardRows<T, Cell> rows_;
+  const int64_t rows_in_all_;
+  T *const saved_cells_, *const saved_norms_;  // null for inference; norms also without any
+  const bool streams_, direct_;
+  const ForwardWeights<P, Cell> weights_;
+  const Buffer<T> cells_, unprojected_;
+  const RestartRows<T> restart_;
+  const RoundedRows<P> rounded_h_;  // the last row is that after a cut
+};
+
+}  // namespace GATEWISE_ISA
+}  // namespace gatewise

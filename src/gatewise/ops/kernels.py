@@ -1,0 +1,51 @@
+"""The compiled kernels: what there is for, and the instruction sets in use on this machine."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from gatewise import _native
+from gatewise.errors import InvalidValueError
+from gatewise.ops.reference.options import CellOptions
+
+DTYPES = {torch.float32: _native.Dtype.float32, torch.float64: _native.Dtype.float64}
+"""The dtypes of tensors with a kernel."""
+
+CELLS = {cell.name: cell for cell in _native.Cell}
+"""The cells with a kernel."""
+
+ACTIVATIONS = {function.name: function for function in _native.Activation}
+"""The functions with a kernel."""
+
+
+def _load_kernels(dtype: _native.Dtype) -> _native.Kernels:
+    best, asked = _native.best_kernels(dtype), os.environ.get("GATEWISE_ISA")
+    kernels = _native.kernels(asked, dtype) if asked else best
+    if kernels is None:
+        raise InvalidValueError(
+            "GATEWISE_ISA",
+            f"an instruction set of this build and machine (the best is {best.isa})",
+            repr(asked),
+            "Unset it to take the best.",
+        )
+    return kernels
+
+
+KERNELS = {dtype: _load_kernels(dtype) for dtype in _native.Dtype}
+"""What is in use for each precision."""
+
+
+def isa_name(*, bf16: bool = False) -> str:
+    """Return the name of the instruction set in use.
+
+    One of ``avx512``, ``avx2``, ``neon``, ``scalar``, and for products in bfloat16 ``avx512_bf16``
+    as well; the others emulate those.
+    """
+    return KERNELS[_native.Dtype.bfloat16 if bf16 else _native.Dtype.float32].isa
+
+
+def precision_of(dtype: torch.dtype, options: CellOptions) -> _native.Dtype:
+    """Return what the kernels call the precision of a layer of float32 or float64."""
+    return _native.Dtype.bfloat16 if options.bf16 else DTYPES[dtype]
