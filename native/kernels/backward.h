@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backward_step.h"
+#include "direct.h"
 
 namespace gatewise {
 namespace GATEWISE_ISA {
@@ -15,7 +16,7 @@ template <typename P, template <typename> class CellOf>
 class Backward : BackwardStep<P, CellOf> {
   using Step = BackwardStep<P, CellOf>;
   using typename Step::Arrays, typename Step::Cell, typename Step::Pointers, typename Step::Share, typename Step::T;
-  using Step::N, Step::input, Step::has_cells;
+  using Step::N, Step::input, Step::state, Step::has_cells;
   using Step::layer_, Step::grad_, Step::schedule_, Step::panels_, Step::threads_, Step::weights_;
   using Step::cell_, Step::zeros_, Step::barrier_, Step::wait, Step::dx_row;
 
@@ -79,8 +80,7 @@ class Backward : BackwardStep<P, CellOf> {
       if (idle) arrays.ih.clear(p);
       if (idle) arrays.hh.clear(p);
       std::fill_n(arrays.bias(p), Cell::vectors * N, T(0));
-      for (int64_t row : {arrays.zero_row(), arrays.cut_row()})
-        std::fill_n(arrays.dz(p, row), arrays.row_size(), Factor<P>(0));
+      std::fill_n(arrays.dz(p, arrays.zero_row()), arrays.row_size(), Factor<P>(0));
       if (layer_.reset) std::fill_n(arrays.cuts(p), arrays.width, T(0));
     }
     if (layer_.weight_hr && idle)
@@ -134,7 +134,7 @@ class Backward : BackwardStep<P, CellOf> {
   }
 
   // A cut before position s keeps what is carried from the steps before it; the state after the cut gets
-  // it, and will get what goes through the product.
+  // it, and in the end what goes through the product.
   void cut(const Share& share, Arrays& arrays, int64_t s, int64_t running, int64_t row) {
     const Range units{share.panels.first * N, share.panels.last * N};
     const Range vectors = weights_.h.vector_range(share.state_chunks);
@@ -147,12 +147,9 @@ class Backward : BackwardStep<P, CellOf> {
       if (has_cells) move(units, arrays.carry_c(j), arrays.carry_c(-1));
       if (Arrays::carries_h) move(h_units, arrays.carry_h(j), arrays.carry_h(-1));
       for (int64_t p = share.panels.first; grad_.grad_restart_h && p < share.panels.last; ++p)
-        for (int64_t i = 0; i < arrays.width; i += N) {
+        for (int64_t i = 0; i < arrays.width; i += N)
           add_to(arrays.cuts(p) + i, load_factors<P>(arrays.dz(p, row + j) + i / group<P>));
-          store_factors<P>(arrays.dz(p, arrays.cut_row()) + i / group<P>, load(arrays.cuts(p) + i));
-        }
     }
-    wait(share);
   }
 
   void input_gradient(const Share& share, Arrays& arrays, Pointers& at, int64_t count) {
@@ -163,48 +160,34 @@ class Backward : BackwardStep<P, CellOf> {
           layer_.input);
   }
 
-  // The gradients of h0 and c0, from the carried rows of position 0, and of the state after cuts.
+  // The gradients of h0 and c0, from the carried rows of position 0: dh = dz[behind]·W_hh, masked,
+  // + carry + dh_n.
   void finish_state(const Share& share, Arrays& arrays, Pointers& at) {
+    if (!grad_.grad_h0) return;
     const int64_t rows = share.rows.count;
-    if (grad_.grad_h0) {
-      for (int64_t j = 0; j < rows; ++j) {
-        const int64_t slot = share.rows.slot(j), b = schedule_.batch_row(slot);
-        const bool runs = schedule_.length(slot) > 0;
-        at.behind[j] = runs && !schedule_.restarts(0, slot) ? arrays.carried_row() + j
-                                                            : arrays.zero_row();
-        at.dh_n[j] = runs || !grad_.grad_h_n ? zeros_.get()
-                                             : as<T>(grad_.grad_h_n) + b * layer_.projected;
-        T* dc0 = static_cast<T*>(grad_.grad_c0) + (has_cells ? b * layer_.hidden : 0);
-        for (int64_t p = share.panels.first; has_cells && p < share.panels.last; ++p)
-          store_part(dc0 + p * N, load(arrays.carry_c(j) + p * N), layer_.hidden - p * N);
-      }
-      for (int64_t j = 0; j < rows; ++j)
-        at.out[j] = static_cast<T*>(grad_.grad_h0) +
-                    schedule_.batch_row(share.rows.slot(j)) * layer_.projected;
-      state_gradient(share, arrays, at, rows, 0);
+    for (int64_t j = 0; j < rows; ++j) {
+      const int64_t slot = share.rows.slot(j), b = schedule_.batch_row(slot);
+      const bool runs = schedule_.length(slot) > 0;
+      at.behind[j] = runs && !schedule_.restarts(0, slot) ? arrays.carried_row() + j
+                                                          : arrays.zero_row();
+      at.dh_n[j] = runs || !grad_.grad_h_n ? zeros_.get()
+                                           : as<T>(grad_.grad_h_n) + b * layer_.projected;
+      at.out[j] = static_cast<T*>(grad_.grad_h0) + b * layer_.projected;
+      T* dc0 = static_cast<T*>(grad_.grad_c0) + (has_cells ? b * layer_.hidden : 0);
+      for (int64_t p = share.panels.first; has_cells && p < share.panels.last; ++p)
+        store_part(dc0 + p * N, load(arrays.carry_c(j) + p * N), layer_.hidden - p * N);
     }
-    if (!grad_.grad_restart_h) return;
-    at.behind[0] = arrays.cut_row();
-    at.dh_n[0] = zeros_.get();
-    at.out[0] = arrays.restart_h();
-    state_gradient(share, arrays, at, 1, -1);
-  }
-
-  // dh = dz[behind]·W_hh, masked, + carry + dh_n in the rows that at.out points to; `first` is the first
-  // row of the carry.
-  void state_gradient(const Share& share, Arrays& arrays, Pointers& at, int64_t count,
-                      int64_t first) {
     for (int64_t c = share.state_chunks.first; c < share.state_chunks.last; ++c)
-      this->state_product(arrays, at, count, c, layer_.projected);
+      this->state_product(arrays, at, rows, c, layer_.projected);
     const Range vectors = weights_.h.vector_range(share.state_chunks);
     const int64_t last = std::min(vectors.last * N, layer_.projected);
-    for (int64_t j = 0; j < count; ++j) {
+    for (int64_t j = 0; j < rows; ++j) {
       const T* mask = nullptr;
       if constexpr (rowwise<Cell>)
-        if (cell_.recurs && first == 0) mask = cell_.mask(share.rows.slot(j));
+        if (cell_.recurs) mask = cell_.mask(share.rows.slot(j));
       for (int64_t u = vectors.first * N; u < last; ++u) {
         T d = at.out[j][u] * (mask ? mask[u] : T(1));
-        if (Arrays::carries_h) d += arrays.carry_h(first + j)[u];
+        if (Arrays::carries_h) d += arrays.carry_h(j)[u];
         at.out[j][u] = d + at.dh_n[j][u];
       }
     }
@@ -216,17 +199,25 @@ class Backward : BackwardStep<P, CellOf> {
     const Range groups = even_range(arrays_[0].groups(), thread, team);
     for (int m = 1; m < members; ++m) arrays_[0].merge(arrays_[m], panels, groups);
     arrays_[0].write(layer_, grad_, panels, groups);
-    if (!grad_.grad_restart_h || thread > 0) return;
-    const auto sum = [&](void* to, int64_t count, auto&& from) {
-      for (int64_t i = 0; i < count; ++i) {
-        T total = 0;
-        for (int m = 0; m < members; ++m) total += from(arrays_[m])[i];
-        static_cast<T*>(to)[i] = total;
-      }
-    };
-    sum(grad_.grad_restart_h, layer_.projected, [](const Arrays& a) { return a.restart_h(); });
-    if (has_cells)
-      sum(grad_.grad_restart_c, layer_.hidden, [](const Arrays& a) { return a.carry_c(-1); });
+    if (grad_.grad_restart_h && thread == 0) collect_restart(members);
+  }
+
+  // The gradient of the state after cuts: what was carried past the product there, and the product of the
+  // sum over all cuts, a single row.
+  void collect_restart(int members) {
+    T* dh = static_cast<T*>(grad_.grad_restart_h);
+    T* dc = static_cast<T*>(grad_.grad_restart_c);
+    std::fill_n(dh, layer_.projected, T(0));
+    if (has_cells) std::fill_n(dc, layer_.hidden, T(0));
+    for (int m = 0; m < members; ++m) {
+      const Arrays& arrays = arrays_[m];
+      for (int64_t u = 0; Arrays::carries_h && u < layer_.projected; ++u)
+        dh[u] += arrays.carry_h(-1)[u];
+      for (int64_t u = 0; has_cells && u < layer_.hidden; ++u) dc[u] += arrays.carry_c(-1)[u];
+      for (int64_t p = 0; layer_.reset && p < panels_.count; ++p)
+        add_direct_transposed<P, Cell>(state, dh, arrays.cuts(p) + arrays.state_first,
+                                       as<T>(layer_.weight_hh), p, layer_.hidden, layer_.projected);
+    }
   }
 
   // Rows of a block: the longer, the rarer are the weight gradients read and written; the shorter,

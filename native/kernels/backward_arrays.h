@@ -4,8 +4,8 @@
 // The gradients of the pre-activations of a block (dz) live in scratch of one block, in the layout
 // [panel][row][column][N]: a row of it is the broadcast operand of dh and dx, a panel of it is the
 // packed operand of the weight gradients. Its rows are those of the block, then those of the step
-// behind it in time (carried over from the block before), then a row for the sum over all cuts, then
-// one of zeros for sequences that end or restart.
+// behind it in time (carried over from the block before), then one of zeros for sequences that end or
+// restart.
 #pragma once
 #include <numeric>
 #include <vector>
@@ -100,9 +100,9 @@ struct StepPointers {
   Buffer<Factor<P>> outer_dz;  // one panel as the weight gradients read it, where that is another layout
 
   StepPointers(const Layer& layer, int64_t rows, int64_t block_rows)
-      : behind(rows + 1), each(block_rows), z(rows), norms(rows), now(rows), before(rows), dy(rows),
-        dh_n(rows + 1), x(block_rows), h_before(block_rows), dh(block_rows), dx(block_rows), out(rows + 1),
-        partial((block_rows + 1) * tile_vectors * Simd<T>::lanes), outer_x(block_rows, layer.input),
+      : behind(rows), each(block_rows), z(rows), norms(rows), now(rows), before(rows), dy(rows),
+        dh_n(rows), x(block_rows), h_before(block_rows), dh(block_rows), dx(block_rows), out(rows),
+        partial(block_rows * tile_vectors * Simd<T>::lanes), outer_x(block_rows, layer.input),
         outer_h(block_rows, layer.projected) {
     std::iota(each.begin(), each.end(), 0);
   }
@@ -129,7 +129,7 @@ class GradientArrays {
   GradientArrays() = default;
   // Norms give the products gradients of their own, which then stand side by side in a row of dz.
   GradientArrays(const Layer& layer, int64_t rows, int64_t block, bool norms)
-      : panels(layer.hidden), capacity(block * rows), dz_rows(capacity + rows + 2),
+      : panels(layer.hidden), capacity(block * rows), dz_rows(capacity + rows + 1),
         width(width_of(norms)),
         state_first((norms ? 0 : Cell::state.first) * N),
         input_first((norms ? Cell::state.count : Cell::input.first) * N),
@@ -138,7 +138,7 @@ class GradientArrays {
         carry_h_(carries_h ? (rows + 1) * std::max(h_width_, panels.padded) : 0),
         product_(rowwise<Cell> ? rows * std::max(h_width_, panels.padded) : 0),
         bias_(panels.count * width), dh_(layer.weight_hr ? capacity * layer.projected : 0),
-        h_(layer.weight_hr ? groups() * capacity * tile_width : 0), restart_h_(layer.projected),
+        h_(layer.weight_hr ? groups() * capacity * tile_width : 0),
         ih(panels.count, layer.input), hh(panels.count, layer.projected) {
     if (layer.weight_hr) hr = ProjectionSum(groups(), layer.projected);
   }
@@ -148,7 +148,6 @@ class GradientArrays {
   }
   int64_t groups() const { return ceil_div(panels.count, tile_vectors); }  // of vectors of h
   int64_t carried_row() const { return capacity; }
-  int64_t cut_row() const { return dz_rows - 2; }
   int64_t zero_row() const { return dz_rows - 1; }
 
   // The operands of a row in a panel, and of a panel.
@@ -157,7 +156,7 @@ class GradientArrays {
   F* dz(int64_t panel, int64_t row) const {
     return dz_.get() + panel * panel_size() + row * row_size();
   }
-  // The sum over all cuts, which the row for it is rounded from.
+  // The sum of the rows behind all cuts.
   T* cuts(int64_t panel) const { return cuts_.get() + panel * width; }
   // What the step behind hands to the state of row j without a product: all of the gradient of a cell
   // state, some of the gradient of h. Row -1 sums it up over the cuts.
@@ -175,8 +174,6 @@ class GradientArrays {
     return h_.get() + (vector / tile_vectors * capacity + row) * tile_width +
            vector % tile_vectors * N;
   }
-  // The gradient of the state after a cut.
-  T* restart_h() const { return restart_h_.get(); }
 
   // Adds the products over the `count` rows of a block to the sums of weights, or sets them.
   void accumulate(const GradientShare& share, StepPointers<P>& at, int64_t count, bool first) {
@@ -258,7 +255,7 @@ class GradientArrays {
   bool projects_ = false;
   int64_t h_width_ = 0, projected_ = 0;
   Buffer<F> dz_;
-  Buffer<T> cuts_, carry_c_, carry_h_, product_, bias_, dh_, h_, restart_h_;
+  Buffer<T> cuts_, carry_c_, carry_h_, product_, bias_, dh_, h_;
 
  public:
   InputSum ih;

@@ -56,7 +56,7 @@ void test_sizes(const Kernels& kernels, Cell cell, int draws, bool bf16 = false)
             c.cell = cell, c.T = steps, c.B = B, c.I = I, c.H = H;
             c.reverse = one_in(2), c.bias = !one_in(4);
             c.lengths = one_in(2), c.reset = one_in(2);
-            c.restart = c.reset && one_in(2);
+            c.restart = one_in(c.reset ? 2 : 9);
             c.projection = one_in(3) && c.has_cells();
             c.P = c.projection ? around[random() % around.size()] : H;
             c.seed = random();

@@ -101,17 +101,20 @@ def test_layers_with_every_sequence_feature(backend, case, dtype):
 @settings(max_examples=max(COUNT // 4, 1))
 @given(case=layers())
 def test_products_in_bfloat16(case):
-    """The kernels against the reference, by how far a rounding error of the input moves that."""
-    case = replace(case, options=case.options._replace(bf16=True))
-    rounding = reference_of(case.cell)
+    """The kernels against the reference, by what rounding does to that."""
+    rounding, rounds = reference_of(case.cell), case.options._replace(bf16=True)
+    exact = evaluate(rounding, case, torch.float32)
+    case = replace(case, options=rounds)
     want = evaluate(rounding, case, torch.float32)
     others = [evaluate(rounding, case, torch.float32, moved) for moved in (1, 2, 3)]
     ours = evaluate(layer_of("auto", case.cell), case, torch.float32)
     for name, right in want.items():
+        # A number in the middle between two of bfloat16 is a coin tossed twice; sums may cancel.
         moves = max(relative_error(other[name], right.double()) for other in others)
+        rounded = relative_error(exact[name], right.double())
         error = relative_error(ours[name], right.double())
-        # A number in the middle between two of bfloat16 is a coin tossed twice.
-        assert error <= FACTOR * moves + 0.01, f"{name}: {error:.3g}, the input's {moves:.3g}"
+        allowed = 0.01 + FACTOR * moves + 3 * rounded
+        assert error <= allowed, f"{name}: {error:.3g}, allowed {allowed:.3g}"
 
 
 @st.composite
