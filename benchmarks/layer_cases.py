@@ -83,7 +83,8 @@ PRECISIONS = {
     precision.name: precision
     for precision in (
         Precision("f32", {}, torch.float32, 1e-4),
-        Precision("bf16", {"precision": "bf16"}, torch.bfloat16, 5e-2),
+        # torch rounds the state of a GRU as well, and strays over hundreds of steps.
+        Precision("bf16", {"precision": "bf16"}, torch.bfloat16, 0.1),
     )
 }
 

@@ -19,7 +19,8 @@ enum class Dtype : int { float32 = 0, float64 = 1, bfloat16 = 2 };
 
 // The cells, in kernels/cells/. A new one takes a line here.
 #define GATEWISE_CELLS(each) \
-  each(lstm) each(gru) each(rnn_tanh) each(rnn_relu) each(lstm_coupled) each(lstm_no_forget)
+  each(lstm) each(gru) each(rnn_tanh) each(rnn_relu) each(lstm_coupled) each(lstm_no_forget) \
+  each(gru_before)
 #define GATEWISE_NAME(name) name,
 enum class Cell : int { GATEWISE_CELLS(GATEWISE_NAME) };
 #undef GATEWISE_NAME
@@ -38,7 +39,7 @@ struct Threads {
 enum class Activation : int { tanh = 0, sigmoid = 1, relu = 2, hardtanh = 3, hardsigmoid = 4 };
 
 // What a cell may do beyond its plain form. All but the activations is for LSTM and GRU; peepholes,
-// activations and the clip are for the LSTM.
+// activations and the clip are for the LSTM; norms not for the GRU with its gate before the product.
 struct Options {
   Activation activation = Activation::tanh;          // of the candidate and of the cell
   Activation gate_activation = Activation::sigmoid;  // of the gates
@@ -72,9 +73,7 @@ struct Layer {
   const void* weight_hr;   // P×H, or null when P = H; for the LSTM alone
   const int64_t* lengths;  // B, each in 0..T, or null for T; a row of 0 hands its state on
   const uint8_t* reset;    // T×B, nonzero cuts between t-1 and t, or null
-  // P, the state after a cut, or null for zeros; not together with recurrent dropout, whose mask differs
-  // by row.
-  const void* restart_h = nullptr;
+  const void* restart_h = nullptr;  // P, the state after a cut, or null for zeros
   const void* restart_c = nullptr;  // H, or null
   Options options = {};
 };

@@ -22,7 +22,7 @@ class Backward : BackwardStep<P, CellOf> {
 
  public:
   Backward(const Layer& layer, const LayerGradient& grad, int threads)
-      : Step(layer, grad, threads), arrays_(threads_) {}
+      : Step(layer, grad, threads), arrays_(threads_), behind_cuts_(layer.projected) {}
 
   Status run(ParallelRun parallel) {
     parallel([](void* self, int thread, int team) {
@@ -41,9 +41,9 @@ class Backward : BackwardStep<P, CellOf> {
     const int64_t block = ceil_div(layer_.steps, blocks);
     std::unique_ptr<Pointers> at;
     try {
-      at = std::make_unique<Pointers>(layer_, rows, block * rows);
+      at = std::make_unique<Pointers>(layer_, rows, block * rows, twice<Cell>);
       if (!share.by_units() || thread == 0)
-        arrays_[thread] = Arrays(layer_, rows, block, cell_.normalises);
+        arrays_[thread] = Arrays(layer_, rows, block, cell_.normalises, cell_.recurs);
       if (group<P> > 1)
         at->outer_dz = Buffer<Factor<P>>(factors<P>(block * rows) * Arrays::width_of(cell_.normalises));
       if constexpr (rowwise<Cell>) {
@@ -77,11 +77,11 @@ class Backward : BackwardStep<P, CellOf> {
     // Without a row that runs nothing is added, so the sums must be zero.
     const bool idle = share.rows.running(schedule_.running(0)) == 0;
     for (int64_t p = share.panels.first; p < share.panels.last; ++p) {
-      if (idle) arrays.ih.clear(p);
-      if (idle) arrays.hh.clear(p);
+      if (idle) arrays.clear(p);
       std::fill_n(arrays.bias(p), Cell::vectors * N, T(0));
       std::fill_n(arrays.dz(p, arrays.zero_row()), arrays.row_size(), Factor<P>(0));
-      if (layer_.reset) std::fill_n(arrays.cuts(p), arrays.width, T(0));
+      for (int64_t row = 0; row < arrays.cut_rows; ++row)
+        std::fill_n(arrays.cuts(row, p), arrays.width, T(0));
     }
     if (layer_.weight_hr && idle)
       for (int64_t g = share.groups.first; g < share.groups.last; ++g) arrays.hr.clear(g);
@@ -148,7 +148,8 @@ class Backward : BackwardStep<P, CellOf> {
       if (Arrays::carries_h) move(h_units, arrays.carry_h(j), arrays.carry_h(-1));
       for (int64_t p = share.panels.first; grad_.grad_restart_h && p < share.panels.last; ++p)
         for (int64_t i = 0; i < arrays.width; i += N)
-          add_to(arrays.cuts(p) + i, load_factors<P>(arrays.dz(p, row + j) + i / group<P>));
+          add_to(arrays.cuts(cell_.recurs ? j : 0, p) + i,
+                 load_factors<P>(arrays.dz(p, row + j) + i / group<P>));
     }
   }
 
@@ -203,7 +204,7 @@ class Backward : BackwardStep<P, CellOf> {
   }
 
   // The gradient of the state after cuts: what was carried past the product there, and the product of the
-  // sum over all cuts, a single row.
+  // sum over all cuts, one row or, with masks, one for each row of the batch.
   void collect_restart(int members) {
     T* dh = static_cast<T*>(grad_.grad_restart_h);
     T* dc = static_cast<T*>(grad_.grad_restart_c);
@@ -214,9 +215,20 @@ class Backward : BackwardStep<P, CellOf> {
       for (int64_t u = 0; Arrays::carries_h && u < layer_.projected; ++u)
         dh[u] += arrays.carry_h(-1)[u];
       for (int64_t u = 0; has_cells && u < layer_.hidden; ++u) dc[u] += arrays.carry_c(-1)[u];
-      for (int64_t p = 0; layer_.reset && p < panels_.count; ++p)
-        add_direct_transposed<P, Cell>(state, dh, arrays.cuts(p) + arrays.state_first,
-                                       as<T>(layer_.weight_hh), p, layer_.hidden, layer_.projected);
+      const RowShare rows(layer_, members > 1 ? Split::rows : Split::units, m, members);
+      for (int64_t row = 0; row < arrays.cut_rows; ++row) {
+        T* through = behind_cuts_.get();
+        std::fill_n(through, layer_.projected, T(0));
+        for (int64_t p = 0; p < panels_.count; ++p)
+          add_direct_transposed<P, Cell>(state, through, arrays.cuts(row, p) + arrays.state_first,
+                                         as<T>(layer_.weight_hh), p, layer_.hidden,
+                                         layer_.projected);
+        const T* mask = nullptr;
+        if constexpr (rowwise<Cell>)
+          if (cell_.recurs) mask = cell_.mask(rows.slot(row));
+        for (int64_t u = 0; u < layer_.projected; ++u)
+          dh[u] += through[u] * (mask ? mask[u] : T(1));
+      }
     }
   }
 
@@ -225,6 +237,7 @@ class Backward : BackwardStep<P, CellOf> {
   static constexpr int64_t block_rows = 384;  // about: the blocks of a sequence are even
 
   std::vector<Arrays> arrays_;
+  const Buffer<T> behind_cuts_;
   std::atomic<bool> failed_{false};
 };
 

@@ -91,19 +91,20 @@ struct StepPointers {
   std::vector<int64_t> behind;  // row of dz that holds the step behind, or the row of zeros
   std::vector<int64_t> each;    // 0, 1, 2 …: the rows of the block themselves
   std::vector<const T*> z, norms, now, before, dy, dh_n;  // now, before: the cell's state
-  std::vector<const T*> x, h_before, dh;                  // of the block
+  std::vector<const T*> x, h_before, gated, dh;           // of the block
   std::vector<T*> dx, out;  // out: of the rows of a step
   Buffer<T> partial;  // tiles between the parts of a long sum
   Buffer<T> used;     // h before the steps of a block, masked, if it is
   RowScratch<T> scratch;
-  OuterRows<P> outer_x, outer_h;
+  OuterRows<P> outer_x, outer_h, outer_gated;
   Buffer<Factor<P>> outer_dz;  // one panel as the weight gradients read it, where that is another layout
 
-  StepPointers(const Layer& layer, int64_t rows, int64_t block_rows)
+  // gates: whether a step has a second product.
+  StepPointers(const Layer& layer, int64_t rows, int64_t block_rows, bool gates)
       : behind(rows), each(block_rows), z(rows), norms(rows), now(rows), before(rows), dy(rows),
-        dh_n(rows), x(block_rows), h_before(block_rows), dh(block_rows), dx(block_rows), out(rows),
+        dh_n(rows), x(block_rows), h_before(block_rows), gated(block_rows), dh(block_rows), dx(block_rows), out(rows),
         partial(block_rows * tile_vectors * Simd<T>::lanes), outer_x(block_rows, layer.input),
-        outer_h(block_rows, layer.projected) {
+        outer_h(block_rows, layer.projected), outer_gated(gates ? block_rows : 0, layer.projected) {
     std::iota(each.begin(), each.end(), 0);
   }
 };
@@ -118,6 +119,7 @@ class GradientArrays {
   static constexpr int64_t tile_width = tile_vectors * N;
   using InputSum = WeightGradient<P, Cell::input.count>;
   using StateSum = WeightGradient<P, Cell::state.count>;
+  using AgainSum = WeightGradient<P, std::max(1, again_of<Cell>.count)>;
   using ProjectionSum = WeightGradient<T, tile_vectors>;
 
   static constexpr bool has_cells = Cell::memory == Memory::cell;
@@ -127,19 +129,23 @@ class GradientArrays {
   static constexpr bool carries_h = Cell::memory == Memory::hidden || rowwise<Cell>;
 
   GradientArrays() = default;
-  // Norms give the products gradients of their own, which then stand side by side in a row of dz.
-  GradientArrays(const Layer& layer, int64_t rows, int64_t block, bool norms)
+  // Norms give the products gradients of their own, which then stand side by side in a row of dz. With
+  // masks on h the rows differ in what lies behind a cut.
+  GradientArrays(const Layer& layer, int64_t rows, int64_t block, bool norms, bool masks)
       : panels(layer.hidden), capacity(block * rows), dz_rows(capacity + rows + 1),
-        width(width_of(norms)),
+        width(width_of(norms)), cut_rows(!layer.reset ? 0 : masks ? rows : 1),
         state_first((norms ? 0 : Cell::state.first) * N),
         input_first((norms ? Cell::state.count : Cell::input.first) * N),
         projects_(layer.weight_hr != nullptr), h_width_(ceil_div(layer.projected, N) * N), projected_(layer.projected),
-        dz_(panels.count * panel_size()), cuts_(layer.reset ? panels.count * width : 0), carry_c_(has_cells ? (rows + 1) * panels.padded : 0),
+        dz_(panels.count * panel_size()),
+        cuts_(cut_rows * panels.count * width),
+        carry_c_(has_cells ? (rows + 1) * panels.padded : 0),
         carry_h_(carries_h ? (rows + 1) * std::max(h_width_, panels.padded) : 0),
         product_(rowwise<Cell> ? rows * std::max(h_width_, panels.padded) : 0),
         bias_(panels.count * width), dh_(layer.weight_hr ? capacity * layer.projected : 0),
         h_(layer.weight_hr ? groups() * capacity * tile_width : 0),
-        ih(panels.count, layer.input), hh(panels.count, layer.projected) {
+        gated_(twice<Cell> ? capacity * panels.padded : 0), ih(panels.count, layer.input),
+        hh(panels.count, layer.projected), again(twice<Cell> ? panels.count : 0, layer.projected) {
     if (layer.weight_hr) hr = ProjectionSum(groups(), layer.projected);
   }
 
@@ -156,8 +162,10 @@ class GradientArrays {
   F* dz(int64_t panel, int64_t row) const {
     return dz_.get() + panel * panel_size() + row * row_size();
   }
-  // The sum of the rows behind all cuts.
-  T* cuts(int64_t panel) const { return cuts_.get() + panel * width; }
+  // The sum of the rows behind all cuts, or behind those of row `row`.
+  T* cuts(int64_t row, int64_t panel) const {
+    return cuts_.get() + (row * panels.count + panel) * width;
+  }
   // What the step behind hands to the state of row j without a product: all of the gradient of a cell
   // state, some of the gradient of h. Row -1 sums it up over the cuts.
   T* carry_c(int64_t j) const { return carry_c_.get() + (j + 1) * panels.padded; }
@@ -175,14 +183,27 @@ class GradientArrays {
            vector % tile_vectors * N;
   }
 
+  // h before a row of the block, as the second product has read it.
+  T* gated(int64_t row) const { return gated_.get() + row * panels.padded; }
+
+  // Zero sums for a panel.
+  void clear(int64_t p) {
+    ih.clear(p);
+    hh.clear(p);
+    if constexpr (twice<Cell>) again.clear(p);
+  }
+
   // Adds the products over the `count` rows of a block to the sums of weights, or sets them.
   void accumulate(const GradientShare& share, StepPointers<P>& at, int64_t count, bool first) {
     const F* const* x = at.outer_x.gather(at.x, count);
     const F* const* h_before = at.outer_h.gather(at.h_before, count);
+    const F* const* gated = twice<Cell> ? at.outer_gated.gather(at.gated, count) : nullptr;
     for (int64_t p = share.panels.first; p < share.panels.last; ++p) {
       const F* outer = outer_dz(p, at, count);
       ih.add(p, x, factors<P>(count), outer + input_first, width, first);
       hh.add(p, h_before, factors<P>(count), outer + state_first, width, first);
+      if constexpr (twice<Cell>)
+        again.add(p, gated, factors<P>(count), outer + again_of<Cell>.first * N, width, first);
       if constexpr (!rowwise<Cell>) add_bias(bias(p), dz(p, 0), count);
     }
     for (int64_t g = share.groups.first; projects_ && g < share.groups.last; ++g)
@@ -194,6 +215,7 @@ class GradientArrays {
     for (int64_t p = of_panels.first; p < of_panels.last; ++p) {
       ih.merge(other.ih, p);
       hh.merge(other.hh, p);
+      if constexpr (twice<Cell>) again.merge(other.again, p);
       for (int64_t i = 0; i < Cell::vectors * N; ++i) bias(p)[i] += other.bias(p)[i];
     }
     for (int64_t g = of_groups.first; projects_ && g < of_groups.last; ++g) hr.merge(other.hr, g);
@@ -208,6 +230,8 @@ class GradientArrays {
     for (int64_t p = of_panels.first; p < of_panels.last; ++p) {
       unpack(Cell::input, grad.grad_weight_ih, ih.panel(p), p, layer.input);
       unpack(Cell::state, grad.grad_weight_hh, hh.panel(p), p, layer.projected);
+      if constexpr (twice<Cell>)
+        unpack(Cell::again, grad.grad_weight_hh, again.panel(p), p, layer.projected);
       if constexpr (rowwise<Cell>) continue;  // its bias is among the sums of the rows
       unpack(Cell::input, grad.grad_bias_ih, bias(p) + Cell::input.first * N, p, 1);
       unpack(Cell::state, grad.grad_bias_hh, bias(p) + Cell::state.first * N, p, 1);
@@ -223,6 +247,7 @@ class GradientArrays {
   Panels<T, Cell> panels{0};
   int64_t capacity = 0, dz_rows = 0;
   int64_t width = 0;  // of a row of dz in a panel
+  int64_t cut_rows = 0;  // how many sums over cuts there are
   int64_t state_first = 0, input_first = 0;  // where the products' gradients begin in it
 
  private:
@@ -255,11 +280,12 @@ class GradientArrays {
   bool projects_ = false;
   int64_t h_width_ = 0, projected_ = 0;
   Buffer<F> dz_;
-  Buffer<T> cuts_, carry_c_, carry_h_, product_, bias_, dh_, h_;
+  Buffer<T> cuts_, carry_c_, carry_h_, product_, bias_, dh_, h_, gated_;
 
  public:
   InputSum ih;
   StateSum hh;
+  AgainSum again;  // of the second product
   ProjectionSum hr;
 };
 

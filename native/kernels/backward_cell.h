@@ -117,7 +117,8 @@ class BackwardCell<P, Cell, true> {
       if (layer_.weight_hr) store(arrays.h(p, at.row), load(scratch.h.data() + p * N));
       for (int v = 0; v < Cell::vectors; ++v) {
         const Vec<T> d = load(dz + p * width + v * N);
-        add_to(sum + p * width + v * N, d);
+        // Biases stand outside the norms, but inside what is rounded for the products.
+        add_to(sum + p * width + v * N, normalises ? d : rounded<P>(d));
         if (!normalises) store_factors<P>(arrays.dz(p, at.row) + v * N / group<P>, d);
       }
     }
@@ -129,6 +130,24 @@ class BackwardCell<P, Cell, true> {
       };
       norms_.backward(dz, at.norms, sum + panels_.count * width, store_from(arrays.state_first),
                       store_from(arrays.input_first));
+    }
+    sums_[thread].next();
+  }
+
+  // The rest of row j, row `row` of the block, once `dgated` is there, the gradient of the gated h. h: as
+  // products have read it.
+  void run_again(const Arrays& arrays, int64_t row, int64_t j, const T* saved, const T* h,
+                 int64_t slot, const T* dgated, Range panels, int thread) {
+    constexpr int r = Cell::state.first;  // the column of the gate
+    T* sum = sums_[thread].few();
+    for (int64_t p = panels.first; p < panels.last; ++p) {
+      Vec<T> gated, carry;
+      const Vec<T> d = rows_.gate_backward(saved, h, p, load(dgated + p * N), gated, carry);
+      if (recurs) carry *= load(mask(slot) + p * N);
+      store(arrays.gated(row) + p * N, gated);
+      add_to(arrays.carry_h(j) + p * N, carry);
+      add_to(sum + p * width + r * N, rounded<P>(d));
+      store_factors<P>(arrays.dz(p, row) + r * N / group<P>, d);
     }
     sums_[thread].next();
   }
@@ -148,6 +167,7 @@ class BackwardCell<P, Cell, true> {
       unpack(input, at + input.first * N, width, to);
     for (void* to : {grad.grad_bias_hh, grad.grad_norm[3]})
       unpack(state, at + state.first * N, width, to);
+    unpack(again_of<Cell>, at + again_of<Cell>.first * N, width, grad.grad_bias_hh);
     at += panels_.count * width;
     if (normalises) {
       unpack(state, at, state.count * N, grad.grad_norm[2]);

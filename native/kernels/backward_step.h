@@ -55,6 +55,7 @@ class BackwardStep {
                                             : as<T>(grad_.grad_h_n) + b * layer_.projected;
       at.x[row + j] = as<T>(layer_.x) + t * layer_.x_step + b * layer_.x_row;
       at.dx[row + j] = grad_.grad_x ? dx_row(t, b) : nullptr;
+      at.gated[row + j] = twice<Cell> ? arrays.gated(row + j) : nullptr;
       at.dh[row + j] = layer_.weight_hr ? arrays.dh(row + j) : nullptr;
       const T* c_before = zeros_.get();
       if (schedule_.restarts(s, slot)) {
@@ -147,6 +148,20 @@ class BackwardStep {
         cell_.arrive(arrays, place, share.rows.slot(j), units, dh, dh, at.scratch);
       cell_.run(arrays, place, dh, panels, share.thread, at.scratch);
     }
+    if constexpr (twice<Cell>) step_again(share, arrays, at, running, row);
+  }
+
+  // Back through the second product of a step and the gate before it.
+  void step_again(const Share& share, Arrays& arrays, Pointers& at, int64_t running, int64_t row) {
+    wait(share);
+    for (int64_t c = share.state_chunks.first; c < share.state_chunks.last; ++c)
+      multiply_dz_to<P, Cell, Cell::again.count>(
+          arrays, Cell::again.first * N, at.partial.get(), layer_.hidden, at.each.data() + row,
+          running, weights_.again_panel(c), weights_.h.vectors_in(c), at.out.data(),
+          weights_.h.first_vector(c), arrays.product_width());
+    for (int64_t j = 0; j < running; ++j)
+      cell_.run_again(arrays, row + j, j, at.z[j], at.h_before[row + j], share.rows.slot(j),
+                      arrays.product(j), share.panels, share.thread);
   }
 
   GradientPlace<T> place_of(const Share& share, const Pointers& at, int64_t s, int64_t j,

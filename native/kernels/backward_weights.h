@@ -11,7 +11,7 @@ class BackwardWeights {
   using F = Factor<P>;
   using Pack = Packer<P, Cell>;
   static constexpr int N = Simd<T>::lanes;
-  static constexpr Part input = Cell::input, state = Cell::state;
+  static constexpr Part input = Cell::input, state = Cell::state, again = again_of<Cell>;
 
  public:
   // team: how many threads share the columns. wants_x: whether the gradient of x is computed.
@@ -20,6 +20,7 @@ class BackwardWeights {
         units(Chunks::balanced(layer.hidden, N, team, Cell::units)),
         h(Chunks::balanced(layer.projected, N, team, Cell::units)),
         x(Chunks::balanced(layer.input, N, team)), hh_(h.vectors * N * depth(state)),
+        again_(h.vectors * N * depth(again)),
         ih_(wants_x ? x.vectors * N * depth(input) : 0),
         hr_(layer.weight_hr ? units.vectors * N * layer.projected : 0) {}
 
@@ -30,6 +31,7 @@ class BackwardWeights {
     };
     chunks(h, [&](int64_t c) {
       Pack::gate_rows_chunk(state, hh_panel(c), as<T>(layer_.weight_hh), h, c, layer_.hidden);
+      Pack::gate_rows_chunk(again, again_panel(c), as<T>(layer_.weight_hh), h, c, layer_.hidden);
     });
     if (wants_x_)
       chunks(x, [&](int64_t c) {
@@ -42,6 +44,7 @@ class BackwardWeights {
   }
 
   F* hh_panel(int64_t c) const { return hh_.get() + h.first_vector(c) * N * depth(state); }
+  F* again_panel(int64_t c) const { return again_.get() + h.first_vector(c) * N * depth(again); }
   F* ih_panel(int64_t c) const { return ih_.get() + x.first_vector(c) * N * depth(input); }
   T* hr_panel(int64_t c) const {
     return hr_.get() + units.first_vector(c) * N * layer_.projected;
@@ -59,7 +62,7 @@ class BackwardWeights {
   const Chunks units, h, x;  // the columns of the gradients: of c and the unprojected h, of h, of x
 
  private:
-  const Buffer<F> hh_, ih_;
+  const Buffer<F> hh_, again_, ih_;
   const Buffer<T> hr_;
 };
 

@@ -11,6 +11,10 @@
 //   projects          whether weight_hr may follow it
 //   forward           turns the columns into what backward needs, and returns the units of h
 //   backward          turns those of one vector of units into gradients of the pre-activations
+//
+// A cell that gates h before some of its product has
+//
+//   again             the columns that a second product of a step adds to, that of the gated h
 #pragma once
 #include "simd.h"
 #include "team.h"
@@ -27,6 +31,13 @@ struct Part {
 };
 
 enum class Memory { none, cell, hidden };
+
+template <typename C, typename = void>
+constexpr Part again_of{0, 0, {}};
+template <typename C>
+constexpr Part again_of<C, std::void_t<decltype(C::again)>> = C::again;
+template <typename C>
+constexpr bool twice = again_of<C>.count > 0;
 
 // The first unit that column i of a part stands for.
 template <typename Cell, int N>

@@ -74,6 +74,11 @@ class Forward : ForwardStep<P, CellOf> {
         else
           this->advance(*scratch, rows, panels, running,
                   fused ? this->x_factors(*scratch) + block_row : nullptr, z_row(*scratch, block_row));
+        if constexpr (twice<Cell>) {
+          this->gate(*scratch, rows, panels, running);
+          if (by_units) barrier_.wait(thread, team);
+          this->advance_again(rows, panels, running);
+        }
         if constexpr (rowwise<Cell>) {
           // Norms need whole rows, which are then dealt out; else every thread has its units of all.
           const bool deals = rows_.normalises && by_units;
@@ -109,8 +114,11 @@ class Forward : ForwardStep<P, CellOf> {
       for (int64_t unit = 0; has_cells && unit < panels_.padded; unit += N)
         store(cells_.get() + slot * panels_.padded + unit,
               load_part(c0 + unit, layer_.hidden - unit));
-      if constexpr (rowwise<Cell>) rows_.start(slot, b);
-      if constexpr (rounds) rounded_h_.set(this->rounded_row(-1, slot), this->used_h(-1, slot));
+      if constexpr (rowwise<Cell>) rows_.start(slot, b, this->restart_.h());
+      if constexpr (rounds) {
+        rounded_h_.set(this->rounded_row(-1, slot), this->used_h(-1, slot));
+        if (rows_.recurs) rounded_h_.set(this->restarted_row(slot), this->restarted_h(slot));
+      }
       if (schedule_.length(slot) > 0) continue;
       std::copy_n(h0, layer_.projected, static_cast<T*>(out_.h_n) + b * layer_.projected);
       if (has_cells)

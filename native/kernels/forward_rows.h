@@ -73,7 +73,8 @@ class ForwardRows<T, Cell, true> {
       : normalises(layer.options.norm[0] != nullptr), layer_(layer), panels_(layer.hidden),
         masks_(layer.options), recurs(masks_.recurs()), norms_(layer), rows_(layer),
         padded_(ceil_div(layer.projected, N) * N), products_(layer.batch * panels_.count * width),
-        used_(recurs ? 3 * layer.batch * padded_ : 0) {}
+        used_(recurs ? 4 * layer.batch * padded_ : 0),
+        gated_(twice<Cell> ? layer.batch * panels_.padded : 0) {}
 
   const bool normalises;  // whether the cell needs whole rows
 
@@ -88,11 +89,24 @@ class ForwardRows<T, Cell, true> {
     return used_.get() + (((s & 1) + 1) * layer_.batch + slot) * padded_;
   }
 
-  // Before the first step, for the rows whose h0 the first product reads.
-  void start(int64_t slot, int64_t batch_row) const {
+  // h of a slot as the second product of a step reads it.
+  T* gated(int64_t slot) const { return gated_.get() + slot * panels_.padded; }
+
+  // Between the two products of a step; h: as the first has read it.
+  void gate(int64_t slot, const T* h, Range panels) const {
+    rows_.gate(product(slot), h, gated(slot), panels);
+  }
+
+  // The same of the state after a cut.
+  T* restarted(int64_t slot) const { return used_.get() + (3 * layer_.batch + slot) * padded_; }
+
+  // Before the first step, for the rows whose h0 the first product reads; restart: h after a cut.
+  void start(int64_t slot, int64_t batch_row, const T* restart) const {
     if (!recurs) return;
+    const Range all{0, padded_};
     masks_.draw_recurrent(batch_row, padded_, mask(slot));
-    mask_h(-1, slot, as<T>(layer_.h0) + batch_row * layer_.projected, {0, padded_});
+    mask_h(slot, as<T>(layer_.h0) + batch_row * layer_.projected, all, used(-1, slot));
+    mask_h(slot, restart, all, restarted(slot));
   }
 
   // bias: of all panels. draws: scratch of the thread.
@@ -133,11 +147,10 @@ class ForwardRows<T, Cell, true> {
       store_part(at.h + u, old * load_part(at.h_before + u, rest) +
                                (T(1) - old) * load_part(at.h + u, rest), rest);
     }
-    if (recurs) mask_h(at.step, at.slot, at.h, units);
+    if (recurs) mask_h(at.slot, at.h, units, used(at.step, at.slot));
   }
 
-  void mask_h(int64_t s, int64_t slot, const T* h, Range units) const {
-    T* masked = used(s, slot);
+  void mask_h(int64_t slot, const T* h, Range units, T* masked) const {
     const T* by = mask(slot);
     for (int64_t u = units.first; u < std::min(units.last, padded_); u += N)
       store(masked + u, load_part(h + u, layer_.projected - u) * load(by + u));
@@ -156,7 +169,7 @@ class ForwardRows<T, Cell, true> {
   const GateNorms<T, Cell> norms_;
   const typename Cell::Rows rows_;
   const int64_t padded_;  // of a row of h
-  const Buffer<T> products_, used_;
+  const Buffer<T> products_, used_, gated_;
 };
 
 }  // namespace GATEWISE_ISA

@@ -22,7 +22,7 @@ class ForwardStep {
   using Scratch = ForwardScratch<P>;
   static constexpr int N = Simd<T>::lanes;
   static constexpr int vectors = Cell::vectors;
-  static constexpr Part input = Cell::input, state = Cell::state;
+  static constexpr Part input = Cell::input, state = Cell::state, again = again_of<Cell>;
   static constexpr bool has_cells = Cell::memory == Memory::cell, rounds = Operand<P>::rounds;
   static_assert(Cell::units == 1 || (Cell::memory == Memory::none && !Cell::projects));
 
@@ -39,7 +39,9 @@ class ForwardStep {
         direct_(rows_in_all_ <= direct_rows && !rows_.normalises), weights_(layer, panels_, direct_),
         cells_(has_cells ? layer.batch * panels_.padded : 0),
         unprojected_(layer.weight_hr ? layer.batch * panels_.padded : 0),
-        restart_(layer, panels_.padded), rounded_h_(2 * layer.batch + 1, layer.projected) {
+        restart_(layer, panels_.padded),
+        rounded_h_((rows_.recurs ? 3 : 2) * layer.batch + 1, layer.projected),
+        rounded_gated_(twice<Cell> ? layer.batch : 0, layer.projected) {
     if constexpr (rounds) rounded_h_.set(2 * layer.batch, restart_.h());
   }
 
@@ -72,10 +74,11 @@ class ForwardStep {
       const int64_t slot = rows.slot(j), saved_row = schedule_.saved_row(s, slot);
       T* cell = has_cells ? cells_.get() + slot * panels_.padded : nullptr;
       T* y = y_row(s, slot);
+      const bool restarts = schedule_.restarts(s, slot);
       if (saved) scratch.saved[j] = saved + saved_row * panels_.saved_columns();
       scratch.c[j] = saved && has_cells ? saved_cells_ + saved_row * panels_.padded : cell;
       scratch.h[j] = layer_.weight_hr ? unprojected_.get() + slot * panels_.padded : y;
-      if (schedule_.restarts(s, slot)) {
+      if (restarts) {
         scratch.h_before[j] = restart_.h();
         scratch.c_before[j] = restart_.c();
       } else if (s == 0) {
@@ -88,22 +91,25 @@ class ForwardStep {
                 ? saved_cells_ + schedule_.saved_row(s - 1, slot) * panels_.padded
                 : cell;
       }
-      const bool restarts = schedule_.restarts(s, slot);
-      scratch.h_used[j] = restarts ? restart_.h() : used_h(s - 1, slot);
+      scratch.h_used[j] = restarts ? restarted_h(slot) : used_h(s - 1, slot);
       if constexpr (rounds)
         scratch.h_factors[j] =
-            rounded_h_.row(restarts ? 2 * layer_.batch : rounded_row(s - 1, slot));
+            rounded_h_.row(restarts ? restarted_row(slot) : rounded_row(s - 1, slot));
     }
   }
 
   // What the products read of the rows of x in a block, and of h in a step.
   const Factor<P>* const* x_factors(const Scratch& scratch) const {
-    if constexpr (rounds) return scratch.x_factors.data();
-    else return scratch.x.data();
+    if constexpr (rounds)
+      return scratch.x_factors.data();
+    else
+      return scratch.x.data();
   }
   const Factor<P>* const* h_factors(const Scratch& scratch) const {
-    if constexpr (rounds) return scratch.h_factors.data();
-    else return scratch.h_used.data();
+    if constexpr (rounds)
+      return scratch.h_factors.data();
+    else
+      return scratch.h_used.data();
   }
 
   // One step: z += h_before·W_hhᵀ, then the cell, both on the tile. z starts from the rows of x if
@@ -154,6 +160,49 @@ class ForwardStep {
       for (int v = 0; v < vectors; ++v) store(product + v * N, z[v]);
     } else {
       finish_row(scratch, j, p, z);
+    }
+  }
+
+  // The gate that acts on h before the second product of a step, for the units of some panels.
+  void gate(Scratch& scratch, const RowShare& rows, Range panels, int64_t running) const {
+    for (int64_t j = 0; j < running; ++j) {
+      const int64_t slot = rows.slot(j);
+      rows_.gate(slot, scratch.h_used[j], panels);
+      if (rounds && !direct_) rounded_gated_.set(slot, rows_.gated(slot), units_of(panels));
+    }
+  }
+
+  // That product, on top of the first.
+  void advance_again(const RowShare& rows, Range panels, int64_t running) const {
+    const auto column = [&](int64_t j, int64_t p) {
+      return rows_.product(rows.slot(j)) + (p * vectors + again.first) * N;
+    };
+    for (int64_t p = panels.first; p < panels.last; ++p) {
+      if (direct_) {
+        for (int64_t j = 0; j < running; ++j) {
+          Vec<T> z[vectors] = {};
+          add_direct<P, Cell>(again, z, rows_.gated(rows.slot(j)), as<T>(layer_.weight_hh), p,
+                              layer_.hidden, layer_.projected);
+          for (int i = 0; i < again.count; ++i)
+            add_to(column(j, p) + i * N, z[again.first + i]);
+        }
+        continue;
+      }
+      for_row_tiles(running, [&](auto R, int64_t row) {
+        Tile<T, R, again.count> tile;
+        RowPointers<Factor<P>, R> h;
+        for (int r = 0; r < R; ++r) {
+          const int64_t slot = rows.slot(row + r);
+          if constexpr (rounds)
+            h.row[r] = rounded_gated_.row(slot);
+          else
+            h.row[r] = rows_.gated(slot);
+          for (int i = 0; i < again.count; ++i) tile.v[r][i] = load(column(row + r, p) + i * N);
+        }
+        multiply(tile, h, factors<P>(layer_.projected), weights_.again_panel(p));
+        for (int r = 0; r < R; ++r)
+          for (int i = 0; i < again.count; ++i) store(column(row + r, p) + i * N, tile.v[r][i]);
+      });
     }
   }
 
@@ -239,6 +288,16 @@ class ForwardStep {
   // writes the next.
   int64_t rounded_row(int64_t s, int64_t slot) const { return (s & 1) * layer_.batch + slot; }
 
+  // After those comes the state after a cut, for each slot if it is masked.
+  int64_t restarted_row(int64_t slot) const {
+    return 2 * layer_.batch + (rows_.recurs ? slot : 0);
+  }
+  const T* restarted_h(int64_t slot) const {
+    if constexpr (rowwise<Cell>)
+      if (rows_.recurs) return rows_.restarted(slot);
+    return restart_.h();
+  }
+
   // h after position s as the next product takes it, but for rounding.
   const T* used_h(int64_t s, int64_t slot) const {
     if constexpr (rowwise<Cell>)
@@ -287,7 +346,8 @@ class ForwardStep {
   const ForwardWeights<P, Cell> weights_;
   const Buffer<T> cells_, unprojected_;
   const RestartRows<T> restart_;
-  const RoundedRows<P> rounded_h_;  // the last row is that after a cut
+  const RoundedRows<P> rounded_h_;
+  const RoundedRows<P> rounded_gated_;
 };
 
 }  // namespace GATEWISE_ISA

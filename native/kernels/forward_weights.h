@@ -14,14 +14,15 @@ class ForwardWeights {
   using Pack = Packer<P, Cell>;
   static constexpr int N = Simd<T>::lanes;
   static constexpr int vectors = Cell::vectors;
-  static constexpr Part input = Cell::input, state = Cell::state;
+  static constexpr Part input = Cell::input, state = Cell::state, again = again_of<Cell>;
 
  public:
   // direct: the products read both weights as they are.
   ForwardWeights(const Layer& layer, const Panels<T, Cell>& panels, bool direct)
       : layer_(layer), panels_(panels.count), direct_(direct),
         projection(layer.projected, N, tile_vectors),
-        ih_(direct ? 0 : panels_ * ih_size()), hh_(direct ? 0 : panels_ * hh_size()), bias_(panels_ * vectors * N),
+        ih_(direct ? 0 : panels_ * ih_size()), hh_(direct ? 0 : panels_ * hh_size()),
+        again_(direct ? 0 : panels_ * again_size()), bias_(panels_ * vectors * N),
         hr_(layer.weight_hr ? projection.vectors * N * layer.hidden : 0) {}
 
   void pack(int thread, int team) const {
@@ -31,11 +32,13 @@ class ForwardWeights {
       if (!direct_) {
         Pack::gate_panel(input, ih_panel(p), as<T>(l.weight_ih), p, l.hidden, l.input);
         Pack::gate_panel(state, hh_panel(p), as<T>(l.weight_hh), p, l.hidden, l.projected);
+        Pack::gate_panel(again, again_panel(p), as<T>(l.weight_hh), p, l.hidden, l.projected);
       }
       std::fill_n(bias(p), vectors * N, T(0));
       // The biases of layer norms stand outside the norms, like the others.
       for (const void* part : {l.bias_ih, l.options.norm[1]}) add_bias(input, p, as<T>(part));
       for (const void* part : {l.bias_hh, l.options.norm[3]}) add_bias(state, p, as<T>(part));
+      add_bias(again, p, as<T>(l.bias_hh));
     }
     if (!l.weight_hr) return;
     const Range chunks = even_range(projection.count, thread, team);
@@ -46,12 +49,14 @@ class ForwardWeights {
 
   F* ih_panel(int64_t p) const { return ih_.get() + p * ih_size(); }
   F* hh_panel(int64_t p) const { return hh_.get() + p * hh_size(); }
+  F* again_panel(int64_t p) const { return again_.get() + p * again_size(); }
   T* bias(int64_t p) const { return bias_.get() + p * vectors * N; }
   T* hr_panel(int64_t vector) const { return hr_.get() + vector * N * layer_.hidden; }
 
   // Operands of a panel.
   int64_t ih_size() const { return factors<P>(layer_.input) * input.count * N; }
   int64_t hh_size() const { return factors<P>(layer_.projected) * state.count * N; }
+  int64_t again_size() const { return factors<P>(layer_.projected) * again.count * N; }
 
  private:
   void add_bias(const Part& part, int64_t p, const T* bias_of) const {
@@ -71,7 +76,7 @@ class ForwardWeights {
   const Chunks projection;  // the columns of y, when h is projected
 
  private:
-  const Buffer<F> ih_, hh_;
+  const Buffer<F> ih_, hh_, again_;
   const Buffer<T> bias_, hr_;
 };
 

@@ -9,6 +9,7 @@
 //   backward(BackwardRow, panels, sums)    turns gradients of h and c into those of pre-activations
 //   sums                                   how many sums over all rows backward adds up, of its own
 //   unpack(sums, LayerGradient)            writes them where the caller wants them
+//   gate, gate_backward                    for a cell with a second product: what that reads
 //
 // Rows of units are padded to whole panels; what stands behind the last unit is zero or ignored.
 #pragma once

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "problem.h"
+#include "products.h"
 
 namespace gatewise_tests {
 
@@ -12,6 +13,7 @@ namespace gatewise_tests {
 struct CellStep {
   Numbers x_part, h_part;     // both products with their biases, normalised if asked for
   Numbers h_before, c_before;
+  Numbers mask, h_used;       // what h is multiplied with on its way to the products, and that
   Numbers update;             // what the candidate is multiplied with
   Numbers z, gates;           // before and after their functions, in the order of the weights
   Numbers unclipped, c;       // the new cell state before and after the limit
@@ -179,6 +181,53 @@ inline void gru_backward(const Problem& p, const CellStep& at, CellGradient& d, 
   }
 }
 
+// The rows of weight_hh that belong to the candidate, and h as they see it.
+inline Numbers candidate_weight(const Problem& p) {
+  return Numbers(p.weight_hh.begin() + 2 * p.H * p.P, p.weight_hh.end());
+}
+inline Numbers gated_h(const CellStep& at) {
+  Numbers gated = at.h_used;
+  for (std::size_t n = 0; n < gated.size(); ++n) gated[n] *= at.gates[n];
+  return gated;
+}
+
+inline void gru_before_forward(const Problem& p, CellStep& at) {
+  const std::size_t H = p.H;
+  for (std::size_t k = 0; k < 2 * H; ++k)
+    at.gates[k] = value_of(Activation::sigmoid, at.x_part[k] + at.h_part[k]);
+  const Numbers product_n = product(candidate_weight(p), gated_h(at).data(), H, H, p.bf16);
+  for (std::size_t n = 0; n < H; ++n) {
+    const double bias = p.bias ? p.bias_hh[2 * H + n] : 0, z = at.gates[H + n];
+    const double candidate = std::tanh(at.x_part[2 * H + n] + product_n[n] + bias);
+    at.gates[2 * H + n] = candidate;
+    at.h[n] = (1 - z) * at.update[n] * candidate + z * at.h_before[n];
+  }
+}
+
+inline void gru_before_backward(const Problem& p, const CellStep& at, CellGradient& d,
+                                Result& sums) {
+  const std::size_t H = p.H;
+  Numbers dn(H), dgated(H), grad_weight(H * H);
+  for (std::size_t n = 0; n < H; ++n) {
+    const double z = at.gates[H + n], candidate = at.gates[2 * H + n];
+    dn[n] = d.dh[n] * (1 - z) * at.update[n] * (1 - candidate * candidate);
+    d.dx_part[H + n] = d.dh[n] * (at.h_before[n] - at.update[n] * candidate) * z * (1 - z);
+    d.dx_part[2 * H + n] = dn[n];
+    d.dh_before[n] = d.dh[n] * z;
+  }
+  product_backward(candidate_weight(p), gated_h(at).data(), dn, H, grad_weight, dgated.data(),
+                   p.bf16);
+  for (std::size_t k = 0; k < H * H; ++k) sums.grad_weight_hh[2 * H * H + k] += grad_weight[k];
+  for (std::size_t n = 0; n < H; ++n) {
+    const double r = at.gates[n];
+    d.dx_part[n] = dgated[n] * at.h_used[n] * r * (1 - r);
+    d.dh_before[n] += dgated[n] * r * at.mask[n];
+    if (p.bias) sums.grad_bias_hh[2 * H + n] += p.bf16 ? nearest_bf16(dn[n]) : dn[n];
+  }
+  d.dh_part = d.dx_part;
+  std::fill(d.dh_part.begin() + 2 * H, d.dh_part.end(), 0);  // the caller's product has no part in it
+}
+
 inline Activation rnn_function(const Problem& p) {
   return p.cell == Cell::rnn_relu ? Activation::relu : Activation::tanh;
 }
@@ -201,17 +250,22 @@ inline void cell_forward(const Problem& p, CellStep& at) {
   at.unclipped.resize(at.c_before.size());
   at.c.resize(at.c_before.size());
   at.h.resize(p.H);
-  p.has_cells() ? lstm_forward(p, at) : p.cell == Cell::gru ? gru_forward(p, at) : rnn_forward(p, at);
+  p.has_cells()                ? lstm_forward(p, at)
+  : p.cell == Cell::gru        ? gru_forward(p, at)
+  : p.cell == Cell::gru_before ? gru_before_forward(p, at)
+                               : rnn_forward(p, at);
 }
 
-// `sums` gets what the cell adds to the gradients of peepholes and of the norm of c.
+// `sums` gets what the cell adds to the gradients of peepholes, of the norm of c, and of what a product of
+// its own reads.
 inline void cell_backward(const Problem& p, const CellStep& at, CellGradient& d, Result& sums) {
   d.dx_part.resize(at.x_part.size());
   d.dh_part.resize(at.x_part.size());
   d.dh_before.resize(p.P);
-  p.has_cells()            ? lstm_backward(p, at, d, sums)
-  : p.cell == Cell::gru ? gru_backward(p, at, d, sums)
-                        : rnn_backward(p, at, d, sums);
+  p.has_cells()                ? lstm_backward(p, at, d, sums)
+  : p.cell == Cell::gru        ? gru_backward(p, at, d, sums)
+  : p.cell == Cell::gru_before ? gru_before_backward(p, at, d, sums)
+                               : rnn_backward(p, at, d, sums);
 }
 
 // The least distance of a step from a corner of its functions.

@@ -23,6 +23,7 @@ inline const CellTraits& traits(Cell cell) {
       {"lstm", 4, true, true},      {"gru", 3, false, true},
       {"rnn_tanh", 1, false, false}, {"rnn_relu", 1, false, false},
       {"lstm_coupled", 3, true, true}, {"lstm_no_forget", 3, true, true},
+      {"gru_before", 3, false, true},
   };
   return all[int(cell)];
 }

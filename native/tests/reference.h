@@ -13,7 +13,6 @@ struct Step : CellStep {
   int64_t t;
   bool restarted;
   Normalised x_normal, h_normal;
-  Numbers h_used;            // h before the step, as the product has seen it
   Numbers zone_c, zone_h;    // how much of the state before stays
 };
 
@@ -49,45 +48,6 @@ inline Numbers recurrent_mask(const Problem& p, int64_t b) {
   for (int64_t j = 0; with.draws && j < p.P; ++j)
     mask[j] = kept(words_at(with.seed, with.stream, whole_sequence, b, j)[0], with.recurrent);
   return mask;
-}
-
-// The nearest number that a bfloat16 holds: eight bits before the rest.
-inline double nearest_bf16(double v) {
-  int exponent = 0;
-  const double part = std::frexp(v, &exponent);
-  return std::ldexp(std::nearbyint(std::ldexp(part, 8)), exponent - 8);
-}
-
-inline Numbers as_factors(const double* values, int64_t count, bool bf16) {
-  Numbers out(values, values + count);
-  for (double& v : out) v = bf16 ? nearest_bf16(v) : v;
-  return out;
-}
-
-// matrix·v, the matrix rows×columns, and the two gradients.
-inline Numbers product(const Numbers& matrix, const double* v, int64_t rows, int64_t columns,
-                       bool bf16 = false) {
-  const Numbers factors = as_factors(v, columns, bf16);
-  Numbers out(rows);
-  for (int64_t k = 0; k < rows; ++k)
-    for (int64_t i = 0; i < columns; ++i) {
-      const double weight = matrix[k * columns + i];
-      out[k] += (bf16 ? nearest_bf16(weight) : weight) * factors[i];
-    }
-  return out;
-}
-
-inline void product_backward(const Numbers& matrix, const double* v, const Numbers& dout,
-                             int64_t columns, Numbers& grad_matrix, double* dv,
-                             bool bf16 = false) {
-  const Numbers factors = as_factors(v, columns, bf16);
-  const Numbers d = as_factors(dout.data(), int64_t(dout.size()), bf16);
-  for (std::size_t k = 0; k < dout.size(); ++k)
-    for (int64_t i = 0; i < columns; ++i) {
-      const double weight = matrix[k * columns + i];
-      dv[i] += (bf16 ? nearest_bf16(weight) : weight) * d[k];
-      grad_matrix[k * columns + i] += d[k] * factors[i];
-    }
 }
 
 // old where it stays, new elsewhere, or as much of each.
@@ -147,7 +107,7 @@ inline void reference_row(const Problem& p, int64_t b, Result& r, Difficulty& di
       c = p.restart ? p.restart_c : Numbers(C);
     }
     draw_masks(p, b, at);
-    at.h_before = at.h_used = h, at.c_before = c;
+    at.h_before = at.h_used = h, at.c_before = c, at.mask = mask;
     for (int64_t j = 0; j < P; ++j) at.h_used[j] *= mask[j];
     products(p, b, at);
     cell_forward(p, at);
@@ -175,7 +135,13 @@ inline void reference_row(const Problem& p, int64_t b, Result& r, Difficulty& di
       product_backward(p.weight_hr, at.h.data(), dh, H, r.grad_weight_hr, d.dh.data());
     }
     cell_backward(p, at, d, r);
-    if (p.bias) add(r.grad_bias_ih, d.dx_part), add(r.grad_bias_hh, d.dh_part);
+    if (p.bias) {
+      // Inside what is rounded for the products, but outside the norms.
+      const bool rounds = p.bf16 && !p.options.norm;
+      const auto factors = [&](const Numbers& v) { return as_factors(v.data(), int64_t(v.size()), rounds); };
+      add(r.grad_bias_ih, factors(d.dx_part));
+      add(r.grad_bias_hh, factors(d.dh_part));
+    }
     if (p.options.norm) {
       const auto back = [&](const Normalised& normal, int weight, const Numbers& dpart) {
         return normalise_backward(normal, scaled_backward(normal.n, p.norm[weight], dpart,

@@ -77,7 +77,7 @@ void test_large(const Kernels& kernels, Cell cell, Variant variant) {
   }
   Case c;
   c.cell = cell, c.T = c.B = 3, c.I = 20, c.H = c.P = 512;
-  if (sizeof(T) == 4 && variant == Variant::all_recurrent && kernels.lanes(Dtype::float32) > 8)
+  if (sizeof(T) == 4 && variant == Variant::all && kernels.lanes(Dtype::float32) > 8)
     test_case<T>(kernels, with_variant(c, variant), {});
 }
 

@@ -37,9 +37,9 @@ std::vector<Case> option_cases(Cell cell, int64_t lanes) {
   std::vector<Case> all;
   for (const int64_t B : {5, 45})
     for (const Variant variant : {Variant::norm, Variant::peephole, Variant::zoneout_h, Variant::all,
-                                  Variant::all_recurrent, Variant::all_expected}) {
+                                  Variant::all_expected}) {
       if (!has_variant(cell, variant)) continue;
-      const bool whole = variant == Variant::all || variant == Variant::all_recurrent;
+      const bool whole = variant == Variant::all;
       if ((cell > Cell::rnn_relu || B == 45) && !whole) continue;
       Case c;
       c.cell = cell, c.T = 9, c.B = B, c.I = 37;
@@ -123,7 +123,7 @@ int main(int argc, char** argv) {
     check(team_of_five || quick(argc, argv), "%s: no case was worth five threads", kernels->isa);
   }
   for (const Kernels* kernels : all_kernels(Dtype::bfloat16))
-    for (const Cell cell : {Cell::lstm, Cell::gru}) {
+    for (const Cell cell : {Cell::lstm, Cell::gru, Cell::gru_before}) {
       const int64_t lanes = kernels->lanes(Dtype::float32);
       std::vector<Case> cases = plain_cases(cell, lanes);
       for (const Case& sizes : option_cases(cell, lanes)) cases.push_back(sizes);

@@ -13,8 +13,7 @@ enum class Variant {
   update, recurrent, zoneout_c, zoneout_h,
   expectation,  // all probabilities without a seed
   restart,
-  all,            // but recurrent dropout, which a state after cuts excludes
-  all_recurrent,  // but the state after cuts
+  all,
   all_expected,
 };
 constexpr Variant last_variant = Variant::all_expected;
@@ -22,7 +21,8 @@ constexpr Variant last_variant = Variant::all_expected;
 // Whether a cell has it: peepholes, functions, the clip and a cell state are the LSTM's.
 inline bool has_variant(Cell cell, Variant variant) {
   if (!traits(cell).has_options) return variant == Variant::restart;
-  if (cell != Cell::gru) return true;
+  if (traits(cell).has_cells) return true;
+  if (cell == Cell::gru_before && variant == Variant::norm) return false;
   switch (variant) {
     case Variant::peephole: case Variant::clip: case Variant::smooth: case Variant::hard:
     case Variant::rectified: case Variant::zoneout_c: return false;
@@ -37,7 +37,7 @@ inline void set_probabilities(CellOptions& o, bool lstm) {
 // What all variants of more than one option have. The functions go by the seed.
 inline void set_all(Case& c) {
   CellOptions& o = c.options;
-  o.norm = true;
+  o.norm = c.cell != Cell::gru_before;
   set_probabilities(o, c.has_cells());
   if (!c.has_cells()) return;
   o.peephole = true, o.clip = 0.75;
@@ -77,11 +77,7 @@ inline Case with_variant(Case c, Variant variant) {
     case Variant::restart: c.reset = c.restart = true; break;
     case Variant::all:
       set_all(c);
-      o.draws = true, c.reset = c.restart = true;
-      break;
-    case Variant::all_recurrent:
-      set_all(c);
-      o.draws = true, o.recurrent = 0.25, c.restart = false;
+      o.draws = true, o.recurrent = 0.25, c.reset = c.restart = true;
       break;
     case Variant::all_expected:
       set_all(c);

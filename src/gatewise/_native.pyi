@@ -19,6 +19,7 @@ class Cell(enum.Enum):
     rnn_relu = 3
     lstm_coupled = 4
     lstm_no_forget = 5
+    gru_before = 6
 
 class Activation(enum.Enum):
     tanh = 0

@@ -48,8 +48,8 @@ def cell_options(draw, cell: str) -> CellOptions:
         stream=draw(st.integers(0, 9)),
         first_step=draw(st.integers(0, 1000)),
     )
-    if cell == "gru":
-        return options
+    if cell.startswith("gru"):
+        return options._replace(layer_norm=options.layer_norm and cell == "gru")
     return options._replace(
         peephole=draw(st.booleans()),
         cell_clip=draw(st.sampled_from([0.0, 0.0, 0.7])),
@@ -82,8 +82,7 @@ def layers(draw) -> LayerCase:
         seed=draw(st.integers(0, 2**31)),
         options=options,
         draws=draw(st.booleans()),
-        # No kernel has recurrent dropout together with a state after cuts.
-        restart=restart and not options.recurrent_dropout,
+        restart=restart,
     )
 
 

@@ -42,6 +42,7 @@ LAYERS = [
     (LSTM, {"gate_activation": "hardsigmoid", "num_layers": 3}),
     (GRU, OF_GRU),
     (GRU, OF_GRU | {"bidirectional": True}),
+    (GRU, OF_GRU | {"reset_after": False, "layer_norm": False}),
 ]
 each_layer = pytest.mark.parametrize(("kind", "options"), LAYERS, ids=str)
 
@@ -314,9 +315,9 @@ def test_recompute_keeps_borders_only():
 
 def test_the_gru_of_the_paper_resets_before_the_product():
     layer = make(GRU, num_layers=1, reset_after=False, recurrent_dropout=0.3)
-    assert layer.explain().startswith(
-        "reference (torch): the native kernel cannot run the cell gru"
-    )
+    assert layer.explain().startswith("native")
+    normed = make(GRU, reset_after=False, layer_norm=True)
+    assert "layer norms with the reset gate before the product" in normed.explain()
     layer.eval()
     h, x = torch.zeros(B, H, dtype=torch.float64), an_input()
     w_ih, w_hh = layer.weight_ih_l0.chunk(3), layer.weight_hh_l0.chunk(3)

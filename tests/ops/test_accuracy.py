@@ -52,7 +52,7 @@ LSTM_CASES = [
 # The other cells: without projections, and at the widths of four vectors side by side.
 CASES = LSTM_CASES + [
     replace(case, cell=cell)
-    for cell in ("gru", "rnn_tanh", "rnn_relu")
+    for cell in ("gru", "gru_before", "rnn_tanh", "rnn_relu")
     for case in [
         *(case for case in LSTM_CASES if not case.P and case.H > 1),
         LayerCase(T=1, B=1, I=1, H=1, scale=0.5),

@@ -47,6 +47,13 @@ FOR_GRU = [
     and not option.cell_clip
 ]
 EVERYTHING_OF_GRU = EVERYTHING._replace(peephole=False, cell_clip=0.0)
+# With its gate before the product the kernel has no norms.
+EVERYTHING_BEFORE = EVERYTHING_OF_GRU._replace(layer_norm=False)
+EVERYTHING_OF = {
+    "lstm": EVERYTHING,
+    "gru": EVERYTHING_OF_GRU,
+    "gru_before": EVERYTHING_BEFORE,
+}
 ALL = (EVERYTHING, EVERYTHING_OF_GRU)
 
 SHAPES = [
@@ -66,8 +73,11 @@ def expand():
             yield replace(SHAPES[number % 4], cell=cell, options=options)
             yield replace(SHAPES[number % 3 + 1], cell=cell, options=options, P=number % 2 * 4)
     yield from (replace(case, cell="gru", options=EVERYTHING_OF_GRU) for case in SHAPES)
+    yield from (replace(case, cell="gru_before", options=EVERYTHING_BEFORE) for case in SHAPES)
     for number, options in enumerate(FOR_GRU):
         yield replace(SHAPES[number % 4], cell="gru", options=options)
+        if not options.layer_norm:
+            yield replace(SHAPES[number % 4], cell="gru_before", options=options)
 
 
 CASES = [
@@ -79,20 +89,18 @@ CASES = [
     *(replace(case, cell=cell, restart=True, reset=True) for cell in LSTMS for case in SHAPES),
     *(
         replace(case, cell=c, restart=True, reset=True)
-        for c in ("gru", "rnn_tanh")
+        for c in ("gru", "gru_before", "rnn_tanh")
         for case in SHAPES
     ),
     *(
-        replace(
-            case, cell=cell, restart=True, reset=True, options=options._replace(recurrent_dropout=0)
-        )
-        for cell, options in (("lstm", EVERYTHING), ("gru", EVERYTHING_OF_GRU))
+        replace(case, cell=cell, restart=True, reset=True, options=options, draws=True)
+        for cell, options in EVERYTHING_OF.items()
         for case in SHAPES
     ),
     # Worth two threads, with rows shared out and with units shared out.
     *(
         replace(case, cell=cell, options=options, draws=True)
-        for cell, options in (("lstm", EVERYTHING), ("gru", EVERYTHING_OF_GRU))
+        for cell, options in EVERYTHING_OF.items()
         for case in (
             LayerCase(T=6, B=64, I=20, H=33),
             LayerCase(T=5, B=4, I=90, H=130, lengths=True),

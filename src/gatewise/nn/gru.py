@@ -60,9 +60,9 @@ class GRU(SingleStateLayer):
         learn_initial_state: Whether there are parameters for the state before the first step,
             ``initial_h_l0`` (H) and so on, used for every sequence of a call without ``hx``,
             and after every ``reset``. Zero at first.
-        reset_after: Whether the reset gate acts after the recurrent product, as in torch and cuDNN.
-            Before it, as Cho et al. (2014) wrote it and Keras has it as an option, there is no
-            native kernel yet: it runs in plain torch.
+        reset_after: Whether the reset gate acts after the recurrent product, as in torch and cuDNN,
+            or before it, as Cho et al. (2014) wrote it; that together with ``layer_norm`` runs in
+            plain torch.
         layer_norm: Whether W_ih·x and W_hh·h, each over all gates together, are normalised (Ba,
             Kiros & Hinton 2016): ``weight_ln_ih_l0`` and ``weight_ln_hh_l0`` (3·H), and biases
             alike. The other biases are added after the norms.

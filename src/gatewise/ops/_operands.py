@@ -190,6 +190,7 @@ def _fits(operands: Operands, dtypes: Sequence[torch.dtype]) -> bool:
         dtype in dtypes
         and min(T, B, I, H, P) >= 1
         and (not name.startswith("rnn") or options.plain)
+        and (name != "gru_before" or not options.layer_norm)
         and (not options.reverse or D == 1)
         and (not options.bf16 or dtype == torch.float32)
         and all(

@@ -91,8 +91,6 @@ def run_layer(
     obstacle = None
     if name != "reference":
         obstacle = _obstacle((x, *states, *weights, *restart), cell, options, trace=trace)
-        if restart and options.recurrent_dropout:
-            obstacle = obstacle or "recurrent dropout together with a learned state after cuts"
     if obstacle and name == "native":
         raise InvalidStateError(
             by, "a call that the native kernel can run", obstacle, "Use backend='auto'."
@@ -179,11 +177,10 @@ def explain(
         products = f"{products}{isa} emulates that and is no faster than in float32; "
     chosen = "asked for by GATEWISE_ISA" if os.environ.get("GATEWISE_ISA") else "the best here"
     others = "take the reference" if name == "auto" else f"raise, since {by} asks for native"
-    cuts = ", cuts to a learned state" if options.recurrent_dropout else ""
     return KernelChoice(
         "native",
         isa,
-        f"{weights[0].dtype} on the CPU; {products}{isa} is {chosen}. Empty batches{cuts} and "
+        f"{weights[0].dtype} on the CPU; {products}{isa} is {chosen}. Empty batches and "
         f"function transforms {others}; second derivatives and those of a trace take the reference",
     )
 
@@ -238,6 +235,8 @@ def _obstacle(
     for function in (options.activation, options.gate_activation):
         if function not in kernels.ACTIVATIONS:
             return f"the activation {function}: it has {', '.join(kernels.ACTIVATIONS)}"
+    if cell == "gru_before" and options.layer_norm:
+        return "layer norms with the reset gate before the product"
     if trace and operators.is_recorded():
         return "trace=True under compilation: the reference records gates there"
     if tensors[0].dim() == 3 and 0 in tensors[0].shape:

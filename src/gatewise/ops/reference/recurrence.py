@@ -103,13 +103,13 @@ class Recurrence:
     def _linear(
         self, value: Tensor, weight: Tensor, bias: Tensor | None, norms: Sequence[Tensor]
     ) -> Tensor:
-        if not self.options.bf16:
-            if not norms:
-                return F.linear(value, weight, bias)
-            product = F.linear(value, weight)
-        else:
-            product = _round_gradient(F.linear(_rounded(value), _rounded(weight)))
-        return _plus(_norm(product, *norms) if norms else product, bias)
+        bf16, inside = self.options.bf16, None if norms else bias
+        if bf16:
+            value, weight = _rounded(value), _rounded(weight)
+        product = F.linear(value, weight, inside)
+        if bf16:
+            product = _round_gradient(product)
+        return _plus(_norm(product, *norms), bias) if norms else product
 
     def candidate(self, g: Tensor) -> Tensor:
         """The candidate with its dropout."""
