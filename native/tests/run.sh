@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the C++ tests and runs them. Arguments go to every program (--quick); CMAKE, JOBS, BUILD,
-# CXXFLAGS and OPTIMIZE (-O3) can be set. A directory BUILD that holds a build of the Python module
+# CXXFLAGS and OPTIMIZE (-O2) can be set. A directory BUILD that holds a build of the Python module
 # lends its objects; else the tests are built without Python, under build/native-tests.
 set -eu
 root=$(CDPATH= cd -- "$(dirname -- "$0")/../.." && pwd)
@@ -12,7 +12,7 @@ if [ ! -f "$build/CMakeCache.txt" ]; then
   # shellcheck disable=SC2086 # one word or none
   "${CMAKE:-cmake}" -S "$root" -B "$build" $generator -DGATEWISE_MODULE=OFF \
     -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS="${CXXFLAGS:-}" \
-    -DGATEWISE_OPTIMIZE="${OPTIMIZE:--O3}" >/dev/null
+    -DGATEWISE_OPTIMIZE="${OPTIMIZE:--O2}" >/dev/null
 fi
 "${CMAKE:-cmake}" -S "$root" -B "$build" -DGATEWISE_TESTS=ON >/dev/null
 "${CMAKE:-cmake}" --build "$build" -j "${JOBS:-2}"

@@ -8,7 +8,7 @@ root=$(CDPATH= cd -- "$here/../.." && pwd)
 export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0:strict_init_order=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
-# With -O3 the checks between thousands of unrolled operations take GCC many minutes.
+# With -O2 the checks between thousands of unrolled operations take GCC many minutes.
 export OPTIMIZE=-O1
 for sanitizer in ${*:-address undefined thread}; do
   echo "== $sanitizer sanitizer"
