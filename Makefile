@@ -44,6 +44,7 @@ check: setup
 bench: setup
 	$(BENCH)/layers.py
 	$(BENCH)/layers.py --threads 1 --parts table onnxruntime keras
+	$(BENCH)/layers.py --precision bf16
 	$(BENCH)/variants.py
 	$(BENCH)/scaling.py
 

@@ -92,6 +92,25 @@ def test_with_all_else(kind):
     assert_close(found[2], found[0], tolerance=0.01)
 
 
+def test_pieces_of_a_bfloat16_layer_are_added_up_in_float32():
+    layer, x = LSTM(4, 8).bfloat16(), torch.randn(400, 2, 4).bfloat16()
+    whole, pieces = run(layer, x), run(layer, x, recompute=2)
+    assert_close(pieces, whole, tolerance=0.004)
+
+
+@pytest.mark.parametrize("kind", [LSTM, GRU])
+def test_dropouts_of_bfloat16_layers(kind):
+    options = dict.fromkeys(
+        ("input_dropout", "recurrent_dropout", "update_dropout", "weight_dropout"), 0.3
+    )
+    x, found = an_input(torch.bfloat16), []
+    for backend in ("auto", "reference"):
+        layer = make(kind, backend=backend, **options).bfloat16()
+        torch.manual_seed(7)
+        found.append(run(layer, x))
+    assert_close(found[0], found[1], tolerance=0.03)
+
+
 def test_it_learns_as_float32_does():
     """Sums of the numbers that are marked: what rounding costs does not show in the loss."""
     losses = []

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -95,29 +95,36 @@ def run_layer(
         raise InvalidStateError(
             by, "a call that the native kernel can run", obstacle, "Use backend='auto'."
         )
-    run = _through_native
+    run = operators.recurrent
     if name == "reference" or obstacle is not None:
         run = operators.through_reference
         if name == "auto" and _on_cuda(operands.tensors()) and not _transformed(operands.tensors()):
             run = _on_cudnn_or_reference
-    if recompute is None or recompute >= x.shape[0] or not operators.learns(operands.tensors()):
+    elif x.dtype is torch.bfloat16:  # which the kernels take in float32
+        wide = operands.replaced([tensor.float() for tensor in operands.tensors()])
+        return _narrow(_run(run, wide, recompute, trace=trace))
+    return _run(run, operands, recompute, trace=trace)
+
+
+def _run(
+    run: Callable[..., Any], operands: Operands, recompute: int | None, *, trace: bool
+) -> LayerResult:
+    steps = operands.x.shape[0]
+    if recompute is None or recompute >= steps or not operators.learns(operands.tensors()):
         return LayerResult(*run(operands, trace=trace))
     _check_recompute(operands, trace=trace)
     pieces = run_in_pieces(operands, recompute, lambda piece: run(piece, trace=False)[:2])
     return LayerResult(*pieces, None)
 
 
-def _through_native(
-    operands: Operands, *, trace: bool
-) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor] | None]:
-    """Run the native kernel, which takes bfloat16 in float32."""
-    dtype = operands.x.dtype
-    if dtype is not torch.bfloat16:
-        return operators.recurrent(operands, trace=trace)
-    wide = operands.replaced([tensor.float() for tensor in operands.tensors()])
-    y, states, parts = operators.recurrent(wide, trace=trace)
-    shown = None if parts is None else {name: part.to(dtype) for name, part in parts.items()}
-    return y.to(dtype), tuple(state.to(dtype) for state in states), shown
+def _narrow(result: LayerResult) -> LayerResult:
+    """Return a result in bfloat16."""
+    parts = result.trace
+    return LayerResult(
+        result.y.bfloat16(),
+        tuple(state.bfloat16() for state in result.states),
+        None if parts is None else {name: part.bfloat16() for name, part in parts.items()},
+    )
 
 
 def _on_cudnn_or_reference(
@@ -207,8 +214,8 @@ def dropout_mask(
         backend: The kernel to use; ``auto`` chooses.
     """
     obstacle = _obstacle((like,), "lstm", PLAIN, trace=False)
-    native_can = not operators.is_recorded() and obstacle is None
-    if asked(backend).backend != "reference" and native_can and like.numel():
+    has_kernel = like.dtype in kernels.DTYPES and obstacle is None and not operators.is_recorded()
+    if asked(backend).backend != "reference" and has_kernel and like.numel():
         return native.mask(seed, stream, step, word, probability, like)
     mask = reference_mask(seed, stream, step, word, probability, *like.shape)
     return mask.to(dtype=like.dtype, device=like.device)
