@@ -332,12 +332,14 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
             )
             results.append(result)
             x = self._add_input(result.y, x, call.lengths)
-        final = tuple(_join(parts) for parts in zip(*(r.states for r in results), strict=True))
+        final = tuple(
+            dispatch.join(parts) for parts in zip(*(r.states for r in results), strict=True)
+        )
         y, final = restore(self, call, x, final)
         if not trace:
             return y, final, ()
         traces = [self._shown(result.trace or {}, call.lengths) for result in results]
-        return y, final, restore_trace(call, tuple(map(_join, zip(*traces, strict=True))))
+        return y, final, restore_trace(call, tuple(map(dispatch.join, zip(*traces, strict=True))))
 
     def _shown(self, trace: dict[str, Tensor], lengths: Tensor | None) -> States:  # noqa: ARG002
         """Return the parts of a layer's trace, D×T×B×…, in the order of the class that shows it."""
@@ -388,8 +390,3 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
             if width not in zeros:
                 zeros[width] = x.new_zeros(D, x.shape[1], width)
         return [tuple(zeros[width] for width in self.state_widths.values())] * self.num_layers
-
-
-def _join(parts: States) -> Tensor:
-    """Put the layers' parts above each other, (L·D)×…."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -221,6 +221,21 @@ def dropout_mask(
     return mask.to(dtype=like.dtype, device=like.device)
 
 
+def join(parts: Sequence[Tensor]) -> Tensor:
+    """Put what layers give above each other, D×… each: `torch.cat`, without its fresh memory.
+
+    The gates of a few layers are many megabytes; see `gatewise.ops.native.new_large`.
+    """
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    kept = first.is_cpu and first.dtype in kernels.DTYPES and not operators.learns(parts)
+    if not kept or operators.is_recorded() or _transformed(parts):
+        return torch.cat(list(parts))
+    shape = (sum(part.shape[0] for part in parts), *first.shape[1:])
+    return torch.cat(list(parts), out=native.new_large(first, shape))
+
+
 def _obstacle(
     tensors: Sequence[Tensor], cell: str, options: CellOptions, *, trace: bool
 ) -> str | None:

@@ -70,8 +70,8 @@ def new_outputs(
     )
 
 
-def _from_workspace(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return an unfilled tensor that is large and, in a fit, wanted again every step.
+def new_large(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return an unfilled tensor that is large and wanted again in the next call.
 
     Memory fresh from the system costs up to a tenth of a training step: see workspace.h.
     """
@@ -114,7 +114,7 @@ def forward(operands: Operands, *, save: bool) -> tuple[Tensor, list[Tensor], Te
     """
     check_layer(operands, tuple(DTYPES))
     call = _Call(operands)
-    outputs = y, final, saved = new_outputs(operands, save=save, empty=_from_workspace)
+    outputs = y, final, saved = new_outputs(operands, save=save, empty=new_large)
     threads = torch.get_num_threads()
     y_step, y_row, _ = y.stride()
     for d, layer in enumerate(call.layers):
@@ -146,7 +146,7 @@ def trace(operands: Operands, saved: Tensor) -> list[Tensor]:
     T, B, _, D, H, *_ = call.sizes
     cell = reference.CELLS[operands.cell]
     count = len(cell.activations)
-    parts = [_from_workspace(operands.x, (D, T, B, H)) for _ in range(count + len(cell.states) - 1)]
+    parts = [new_large(operands.x, (D, T, B, H)) for _ in range(count + len(cell.states) - 1)]
     for d, layer in enumerate(call.layers):
         addresses = [_direction(part, d) for part in parts]
         status = call.kernels.trace(
@@ -186,7 +186,7 @@ def backward(
     grad_y = _rows_contiguous(grads.y)
     grad_final = [None if grad is None else grad.contiguous() for grad in grads.states]
     grad_x, grad_states, grad_weights, grad_restart = new_gradients(
-        operands, wants_x=wants_x, wants_state=wants_state, empty=_from_workspace
+        operands, wants_x=wants_x, wants_state=wants_state, empty=new_large
     )
     by_direction = operands.split(grad_weights)
     threads = torch.get_num_threads()
