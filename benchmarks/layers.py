@@ -34,6 +34,8 @@ from machine import machine, page
 from table import judged, markdown
 from timing import alternate, burn, peak_flops
 
+from gatewise.ops.kernels import isa_name
+
 BESIDE_TORCH = ("lengths", "trace", "steps", "cells", "directions", "sweep")
 PARTS = ("table", *LIBRARIES, "memory", *BESIDE_TORCH)
 IN_BF16 = ("table", "keras")
@@ -74,9 +76,10 @@ def _pieces(
 ) -> Iterator[str]:
     """Measure on so many threads; yield the page, table by table."""
     known = {name: number for each in versions.values() for name, number in each.items()}
-    peak = peak_flops(bf16=options.precision == "bf16")
-    measured = f"peak {peak / 1e9:.0f} GF/s in {options.precision}"
-    yield f"{machine(threads, known)}, {measured}. Products in {options.precision}."
+    bf16 = options.precision == "bf16"
+    peak = f"peak {peak_flops(bf16=bf16) / 1e9:.0f} GF/s in {options.precision}"
+    products = f"Products in {options.precision}, {isa_name(bf16=bf16)}"
+    yield f"{machine(threads, known)}, {peak}. {products}."
     with ExitStack() as stack:
         peers = {
             name: stack.enter_context(peer.start_peer(name, threads, options.pythons[name]))
