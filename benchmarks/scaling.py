@@ -1,6 +1,6 @@
 """How the cost of a step grows with T, B and H: nanoseconds for one step of one row, I = H.
 
-    python benchmarks/scaling.py            all of it, on all cores: some ten minutes
+    python benchmarks/scaling.py            all of it, on all cores: quarter of an hour
     python benchmarks/scaling.py --small    few rounds and sizes: for a look while developing
     python benchmarks/scaling.py --write    also results/scaling.json and the picture of it
 
