@@ -6,7 +6,7 @@ set -eu
 root=$(CDPATH= cd -- "$(dirname -- "$0")/../.." && pwd)
 build=${BUILD:-$root/build/native-tests}
 PATH=$root/.venv/bin:$PATH  # the cmake that built the module: another would build its objects again
-if [ ! -f "$build/CMakeCache.txt" ]; then
+if [ ! -f "$build/.skbuild-info.json" ]; then
   generator=
   command -v ninja >/dev/null && generator=-GNinja
   # shellcheck disable=SC2086 # one word or none
