@@ -120,9 +120,10 @@ struct LayerTrace {
   void* cells;
 };
 
-// The functions of one instruction set, for the precisions that it has.
+// The functions of one instruction set, to be called for the precisions that it has.
 struct Kernels {
   const char* isa;
+  bool full, bf16;  // whether it has float32 and float64, and bfloat16
   int64_t (*lanes)(Dtype);  // elements in a vector
   // Elements that forward saves for each step of a row.
   int64_t (*saved_row)(Dtype, Cell, int64_t hidden, bool normalised);

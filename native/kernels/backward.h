@@ -15,7 +15,8 @@ namespace GATEWISE_ISA {
 template <typename P, template <typename> class CellOf>
 class Backward : BackwardStep<P, CellOf> {
   using Step = BackwardStep<P, CellOf>;
-  using typename Step::Arrays, typename Step::Cell, typename Step::Pointers, typename Step::Share, typename Step::T;
+  using typename Step::Arrays, typename Step::Cell, typename Step::Pointers, typename Step::Share;
+  using typename Step::T;
   using Step::N, Step::input, Step::state, Step::has_cells;
   using Step::layer_, Step::grad_, Step::schedule_, Step::panels_, Step::threads_, Step::weights_;
   using Step::cell_, Step::zeros_, Step::barrier_, Step::wait, Step::dx_row;
@@ -45,7 +46,8 @@ class Backward : BackwardStep<P, CellOf> {
       if (!share.by_units() || thread == 0)
         arrays_[thread] = Arrays(layer_, rows, block, cell_.normalises, cell_.recurs);
       if (group<P> > 1)
-        at->outer_dz = Buffer<Factor<P>>(factors<P>(block * rows) * Arrays::width_of(cell_.normalises));
+        at->outer_dz =
+            Buffer<Factor<P>>(factors<P>(block * rows) * Arrays::width_of(cell_.normalises));
       if constexpr (rowwise<Cell>) {
         cell_.make_sums(thread);
         cell_.make_room(at->scratch);

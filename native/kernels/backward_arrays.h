@@ -97,14 +97,15 @@ struct StepPointers {
   Buffer<T> used;     // h before the steps of a block, masked, if it is
   RowScratch<T> scratch;
   OuterRows<P> outer_x, outer_h, outer_gated;
-  Buffer<Factor<P>> outer_dz;  // one panel as the weight gradients read it, where that is another layout
+  Buffer<Factor<P>> outer_dz;  // one panel as the weight gradients read it, if that is another layout
 
   // gates: whether a step has a second product.
   StepPointers(const Layer& layer, int64_t rows, int64_t block_rows, bool gates)
       : behind(rows), each(block_rows), z(rows), norms(rows), now(rows), before(rows), dy(rows),
-        dh_n(rows), x(block_rows), h_before(block_rows), gated(block_rows), dh(block_rows), dx(block_rows), out(rows),
-        partial(block_rows * tile_vectors * Simd<T>::lanes), outer_x(block_rows, layer.input),
-        outer_h(block_rows, layer.projected), outer_gated(gates ? block_rows : 0, layer.projected) {
+        dh_n(rows), x(block_rows), h_before(block_rows), gated(block_rows), dh(block_rows),
+        dx(block_rows), out(rows), partial(block_rows * tile_vectors * Simd<T>::lanes),
+        outer_x(block_rows, layer.input), outer_h(block_rows, layer.projected),
+        outer_gated(gates ? block_rows : 0, layer.projected) {
     std::iota(each.begin(), each.end(), 0);
   }
 };
@@ -136,8 +137,8 @@ class GradientArrays {
         width(width_of(norms)), cut_rows(!layer.reset ? 0 : masks ? rows : 1),
         state_first((norms ? 0 : Cell::state.first) * N),
         input_first((norms ? Cell::state.count : Cell::input.first) * N),
-        projects_(layer.weight_hr != nullptr), h_width_(ceil_div(layer.projected, N) * N), projected_(layer.projected),
-        dz_(panels.count * panel_size()),
+        projects_(layer.weight_hr != nullptr), h_width_(ceil_div(layer.projected, N) * N),
+        projected_(layer.projected), dz_(panels.count * panel_size()),
         cuts_(cut_rows * panels.count * width),
         carry_c_(has_cells ? (rows + 1) * panels.padded : 0),
         carry_h_(carries_h ? (rows + 1) * std::max(h_width_, panels.padded) : 0),

@@ -19,7 +19,6 @@ namespace {
 struct Candidate {
   const Kernels* kernels;
   bool runs;
-  bool full, bf16;  // whether it has float32 and float64, and bfloat16
 };
 
 // The first that runs here and has the precision, from the set `isa` on or, with null, of all; best
@@ -31,15 +30,14 @@ const Kernels* find(const char* isa, Dtype dtype) {
   const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   const bool v4_bf16 = v4 && __builtin_cpu_supports("avx512bf16");
-  const Candidate candidates[] = {{&avx512_bf16::kernels, v4_bf16, false, true},
-                                  {&avx512::kernels, v4, true, false},
-                                  {&avx2::kernels, v3, true, true},
-                                  {&scalar::kernels, true, true, true}};
+  const Candidate candidates[] = {{&avx512_bf16::kernels, v4_bf16},
+                                  {&avx512::kernels, v4},
+                                  {&avx2::kernels, v3},
+                                  {&scalar::kernels, true}};
 #elif defined(__aarch64__)
-  const Candidate candidates[] = {{&neon::kernels, true, true, true},
-                                  {&scalar::kernels, true, true, true}};
+  const Candidate candidates[] = {{&neon::kernels, true}, {&scalar::kernels, true}};
 #else
-  const Candidate candidates[] = {{&scalar::kernels, true, true, true}};
+  const Candidate candidates[] = {{&scalar::kernels, true}};
 #endif
   bool found = isa == nullptr;
   for (const Candidate& candidate : candidates) {
@@ -47,8 +45,9 @@ const Kernels* find(const char* isa, Dtype dtype) {
       if (!candidate.runs) return nullptr;
       found = true;
     }
-    const bool has = dtype == Dtype::bfloat16 ? candidate.bf16 : candidate.full;
-    if (found && candidate.runs && has) return candidate.kernels;
+    const Kernels& kernels = *candidate.kernels;
+    const bool has = dtype == Dtype::bfloat16 ? kernels.bf16 : kernels.full;
+    if (found && candidate.runs && has) return &kernels;
   }
   return nullptr;
 }

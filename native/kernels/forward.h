@@ -73,7 +73,8 @@ class Forward : ForwardStep<P, CellOf> {
           this->advance_directly(*scratch, rows, panels, running, scratch->x.data() + block_row);
         else
           this->advance(*scratch, rows, panels, running,
-                  fused ? this->x_factors(*scratch) + block_row : nullptr, z_row(*scratch, block_row));
+                        fused ? this->x_factors(*scratch) + block_row : nullptr,
+                        z_row(*scratch, block_row));
         if constexpr (twice<Cell>) {
           this->gate(*scratch, rows, panels, running);
           if (by_units) barrier_.wait(thread, team);

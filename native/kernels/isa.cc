@@ -72,6 +72,8 @@ int64_t burn(Dtype dtype, int64_t iterations, const Threads& threads) {
 extern const Kernels kernels;
 const Kernels kernels = {
     GATEWISE_TEXT(GATEWISE_ISA),
+    GATEWISE_FULL,
+    GATEWISE_BF16,
     lanes,
     [](Dtype dtype, Cell which, int64_t hidden, bool normalised) {
       return cell(dtype, which, normalised).saved_row(hidden, normalised);

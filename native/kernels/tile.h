@@ -2,8 +2,8 @@
 //
 // Operands that are broadcast come as one pointer per row, so that rows of any time step, sequence
 // or initial state can stand side by side in one product; operands that are loaded as vectors are
-// packed panels. Depths and counts are in operands (operand.h). Sources: Goto & van de Geijn 2008 for the register tile; the widths are measured
-// (6 × 4 of 32 registers, 3 × 4 of 16).
+// packed panels. Depths and counts are in operands (operand.h). Sources: Goto & van de Geijn 2008 for
+// the register tile; the widths are measured (6 × 4 of 32 registers, 3 × 4 of 16).
 #pragma once
 #include "operand.h"
 
