@@ -155,6 +155,18 @@ def zoneout_gru(w: Weights, x: Tensor, training: bool) -> Tensor:
     return _through_time(step, 1, H, F.linear(x, w["weight_ih"], w["bias_ih"]), keeps)
 
 
+def reset_before_gru(w: Weights, x: Tensor, training: bool) -> Tensor:  # noqa: ARG001
+    """The reset gate acts on h before the product, so that a step has two."""
+    H = w["weight_hh"].shape[1]
+    gates, candidate = w["weight_hh"][: 2 * H].t(), w["weight_hh"][2 * H :].t()
+
+    def step(z: Tensor, h: Tensor) -> tuple[Tensor]:
+        r, u = torch.sigmoid(torch.addmm(z[:, : 2 * H], h, gates)).chunk(2, 1)
+        return (torch.lerp(torch.tanh(torch.addmm(z[:, 2 * H :], r * h, candidate)), h, u),)
+
+    return _through_time(step, 1, H, F.linear(x, w["weight_ih"], w["bias_ih"] + w["bias_hh"]))
+
+
 def drawn_lengths(T: int, B: int) -> Tensor:
     """Return lengths spread evenly over 1..T, in an order that is always the same."""
     return 1 + torch.randperm(B, generator=torch.Generator().manual_seed(0)) * T // B
@@ -223,6 +235,7 @@ LOOPS: dict[str, Loop] = {
         layer_norm_gru,
         recurrent_dropout_gru,
         zoneout_gru,
+        reset_before_gru,
     )
 }
 """Every loop by its name."""

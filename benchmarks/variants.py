@@ -91,6 +91,7 @@ VARIANTS = [
     Variant("layer_norm", "GRU", **NORMALISED),
     Variant("recurrent_dropout", "GRU", {"recurrent_dropout": DROPOUT}),
     Variant("zoneout", "GRU", {"zoneout": ZONEOUT}),
+    Variant("reset_before", "GRU", {"reset_after": False}),
 ]
 
 
