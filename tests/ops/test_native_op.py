@@ -257,6 +257,9 @@ WRONG_OPERANDS = {
     "no weights": lambda g: g._replace(weights=[]),
     "a weight too few": lambda g: g._replace(weights=g.weights[:-1]),
     "weights swapped": lambda g: g._replace(weights=[g.weights[1], g.weights[0], *g.weights[2:]]),
+    "a recurrent weight of no axes": lambda g: g._replace(
+        weights=[g.weights[0], g.weights[1].sum(), *g.weights[2:]]
+    ),
     "weights of one direction": lambda g: g._replace(weights=g.weights[:4]),
     "lengths of another batch": lambda g: g._replace(lengths=torch.ones(2, dtype=torch.int64)),
     "lengths of int32": lambda g: g._replace(lengths=torch.ones(3, dtype=torch.int32)),

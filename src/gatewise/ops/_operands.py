@@ -216,6 +216,8 @@ def _fit_weights(operands: Operands, gates: int) -> bool:
         plain = count_plain(len(weights), D, options, len(states))
     except InvalidValueError:
         return False
+    if weights[1].dim() != 2:  # it tells H
+        return False
     I, H = x.shape[2], weights[1].shape[0] // gates  # noqa: E741
     projects = plain in (3, 5)
     if (projects and len(states) == 1) or (not projects and P != H):
