@@ -101,6 +101,12 @@ def restore_trace(arranged: Arranged, trace: States) -> States:
     return tuple(part.squeeze(2) for part in trace) if given.dim() == 2 else trace
 
 
+def zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """Zero x (T×B×F, or T×F unbatched) beyond the lengths, whatever stands there."""
+    valid = torch.arange(x.shape[0], device=x.device).unsqueeze(1) < lengths
+    return torch.where(valid.unsqueeze(-1) if x.dim() == 3 else valid, x, torch.zeros_like(x))
+
+
 def _arrange_packed(
     layer: _validate.LayerShape,
     weight: Tensor,

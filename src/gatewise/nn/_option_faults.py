@@ -89,6 +89,8 @@ def _cell_faults(where: str, options: Mapping[str, Any]) -> list[GatewiseError]:
         faults.append(
             InvalidValueError(f"{where}(cell_clip)", "None or a positive number", repr(clip))
         )
+    if "batch_norm_steps" in options:
+        faults += _batch_norm_faults(f"{where}(batch_norm_steps)", options)
     faults += [
         InvalidValueError(f"{where}({name})", PROBABILITY, repr(options[name]))
         for name in DROPOUTS
@@ -100,6 +102,22 @@ def _cell_faults(where: str, options: Mapping[str, Any]) -> list[GatewiseError]:
         )
     if options.get("forget_gate", True) is False:
         faults += _without_forget_gate(where, options)
+    return faults
+
+
+def _batch_norm_faults(where: str, options: Mapping[str, Any]) -> list[GatewiseError]:
+    steps = options["batch_norm_steps"]
+    if steps is None:
+        return []
+    faults: list[GatewiseError] = []
+    if not isinstance(steps, int) or isinstance(steps, bool):
+        faults.append(InvalidTypeError(where, "None or an int", type_and_value(steps)))
+    elif steps < 1:
+        expected = "how many steps have moments of their own, at least 1, or None"
+        faults.append(InvalidValueError(where, expected, str(steps)))
+    if options["layer_norm"] is True:
+        remedy = "Products are normalised over their gates or over the batch: choose one."
+        faults.append(InvalidValueError(where, "None with layer_norm=True", repr(steps), remedy))
     return faults
 
 

@@ -17,29 +17,16 @@ from torch.nn.utils.rnn import PackedSequence
 from gatewise.conventions import parameter_suffix
 from gatewise.nn import _validate
 from gatewise.nn._initial_values import Init, set_initial_values
-from gatewise.nn._layout import Arranged, States, arrange, restore, restore_trace
+from gatewise.nn._layout import Arranged, States, arrange, restore, restore_trace, zero_padding
 from gatewise.nn._masks import draw_seed, drop_input, drop_weights
 from gatewise.nn._options import ModuleWithOptions
 from gatewise.nn._precision import Precision, autocast_dtype, takes_bf16
-from gatewise.nn._torch_methods import TorchMethods
+from gatewise.nn._running_averages import register_averages, reset_averages, statistics_of
+from gatewise.nn._torch_methods import TorchMethods, own_weights
 from gatewise.ops import dispatch
 from gatewise.ops.backends import Backend
 from gatewise.ops.reference import CELLS, PLAIN, CellOptions
-
-
-def own_weights(module: nn.Module, names: Sequence[str]) -> list[Any]:
-    """Return weights by name, faster than attribute access; an absent bias is None.
-
-    A weight that is reparametrised or replicated is an attribute instead of a parameter.
-    """
-    own = module._parameters  # noqa: SLF001 - named_parameters costs as much as a small forward
-    return [own[name] if name in own else getattr(module, name) for name in names]
-
-
-def zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
-    """Zero x (T×B×F, or T×F unbatched) beyond the lengths, whatever stands there."""
-    valid = torch.arange(x.shape[0], device=x.device).unsqueeze(1) < lengths
-    return torch.where(valid.unsqueeze(-1) if x.dim() == 3 else valid, x, torch.zeros_like(x))
+from gatewise.ops.reference.batch_norm import Statistics
 
 
 class RecurrentLayer(TorchMethods, ModuleWithOptions):
@@ -67,6 +54,7 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
     forget_bias: float | None = None
     residual: bool = False
     layer_norm: bool = False
+    batch_norm_steps: int | None = None
     peephole: bool = False
     input_dropout: float = 0.0
     recurrent_dropout: float = 0.0
@@ -119,14 +107,16 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
             setattr(self, name, value)
         _validate.warn_of_idle_options(self)
         self._all_weights: list[list[str]] = []
-        for layer in range(num_layers):
-            for direction in range(self.num_directions):
-                suffix = parameter_suffix(layer, direction)
-                shapes = self._weight_shapes(layer)
-                for name, shape in shapes.items():
-                    weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-                    self.register_parameter(f"{name}_{suffix}", weight)
-                self._all_weights.append([f"{name}_{suffix}" for name in shapes])
+        for position, suffix in enumerate(self._suffixes):
+            shapes = self._weight_shapes(position // self.num_directions)
+            for name, shape in shapes.items():
+                weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+                self.register_parameter(f"{name}_{suffix}", weight)
+            self._all_weights.append([f"{name}_{suffix}" for name in shapes])
+        if self.batch_norm_steps:
+            gates = CELLS[self.cell].gates * hidden_size
+            widths = {"ih": gates, "hh": gates, "c": hidden_size}
+            register_averages(self, self._suffixes, self.batch_norm_steps, widths, device, dtype)
         if self.learn_initial_state:
             # After all of torch's parameters, so that those keep their order.
             for names, width in zip(self._initial_names, self.state_widths.values(), strict=True):
@@ -138,26 +128,30 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
     def reset_parameters(self) -> None:
         """Draw every weight from U(−1/√H, 1/√H), torch's in its order, then the peepholes.
 
-        Then do what ``init`` asks for. Learned initial states become zero, norms leave alone.
+        Then do what ``init`` asks for. Learned initial states become zero, layer norms leave
+        alone, and batch norms begin at a tenth, with running averages of 0 and 1.
         """
         bound = 1.0 / math.sqrt(self.hidden_size)
         learned = {name for names in self._initial_names for name in names}
         peepholes = []
         for name, weight in self.named_parameters():
-            if name in learned or name.startswith("bias_ln_"):
+            if name in learned or name.startswith(("bias_ln_", "bias_bn_")):
                 nn.init.zeros_(weight)
             elif name.startswith("weight_ln_"):
                 nn.init.ones_(weight)
+            elif name.startswith("weight_bn_"):
+                nn.init.constant_(weight, 0.1)
             elif name.startswith("weight_peephole_"):
                 peepholes.append(weight)
             else:
                 nn.init.uniform_(weight, -bound, bound)
         for weight in peepholes:
             nn.init.uniform_(weight, -bound, bound)
+        if self.batch_norm_steps:
+            reset_averages(self, self._suffixes)
         if self.init == "torch" and self.forget_bias is None:
             return
-        for position, names in enumerate(self._all_weights):
-            suffix = parameter_suffix(*divmod(position, self.num_directions))
+        for suffix, names in zip(self._suffixes, self._all_weights, strict=True):
             weights = {name: getattr(self, name) for name in names}
             set_initial_values(
                 {name.removesuffix(f"_{suffix}"): weight for name, weight in weights.items()},
@@ -224,13 +218,17 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
     @property
     def _initial_names(self) -> list[list[str]]:
         """The names of learned h's, then of learned c's, over layers and directions."""
-        suffixes = [
+        states = [name.removesuffix("_0") for name in self.state_widths]
+        return [[f"initial_{state}_{suffix}" for suffix in self._suffixes] for state in states]
+
+    @property
+    def _suffixes(self) -> list[str]:
+        """What torch's names end with, over layers and directions."""
+        return [
             parameter_suffix(layer, direction)
             for layer in range(self.num_layers)
             for direction in range(self.num_directions)
         ]
-        states = [name.removesuffix("_0") for name in self.state_widths]
-        return [[f"initial_{state}_{suffix}" for suffix in suffixes] for state in states]
 
     def _initial_states(self, batch: int) -> States:
         """Return the initial states for ``batch`` sequences, each (L·D)×B×…."""
@@ -257,12 +255,13 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
             shapes["weight_hr"] = (self.proj_size, self.hidden_size)
         if self.peephole:
             shapes["weight_peephole"] = (gates - self.hidden_size,)
-        if self.layer_norm:
+        if self.layer_norm or self.batch_norm_steps:
+            norm = "ln" if self.layer_norm else "bn"
             norms = {"ih": gates, "hh": gates} | (
                 {"c": self.hidden_size} if self._has_cells else {}
             )
             for name, size in norms.items():
-                shapes |= {f"weight_ln_{name}": (size,), f"bias_ln_{name}": (size,)}
+                shapes |= {f"weight_{norm}_{name}": (size,), f"bias_{norm}_{name}": (size,)}
         return shapes
 
     @property
@@ -275,6 +274,7 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
         options = CellOptions(
             peephole=self.peephole,
             layer_norm=self.layer_norm,
+            batch_norm=self.batch_norm_steps is not None,
             update_dropout=self.update_dropout if self.training else 0.0,
             recurrent_dropout=self.recurrent_dropout if self.training else 0.0,
             zoneout_c=zone_c,
@@ -327,6 +327,7 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
                 options=options,
                 seed=seed,
                 restart=self._restart(layer) if reset is not None else (),
+                statistics=self._statistics(layer, call),
                 recompute=recompute,
                 backend=self.backend,
             )
@@ -365,6 +366,12 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
             torch.stack(own_weights(self, names[layer * D : (layer + 1) * D]))
             for names in self._initial_names
         )
+
+    def _statistics(self, layer: int, call: Arranged) -> Statistics | None:
+        if not self.batch_norm_steps:
+            return None
+        D = self.num_directions
+        return statistics_of(self, self._suffixes[layer * D : (layer + 1) * D], call.x.shape[1])
 
     def _add_input(self, y: Tensor, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Return y + x (T×B×F) if the layer is residual and the widths agree, else y."""

@@ -1,13 +1,23 @@
-"""What torch code calls on recurrent layers beside forward."""
+"""What torch code calls on recurrent layers beside forward, and its names of their weights."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from gatewise.errors import InvalidStateError
 from gatewise.nn import _validate
+
+
+def own_weights(module: nn.Module, names: Sequence[str]) -> list[Any]:
+    """Return weights by name, faster than attribute access; an absent bias is None.
+
+    A weight that is reparametrised or replicated is an attribute instead of a parameter.
+    """
+    own = module._parameters  # noqa: SLF001 - named_parameters costs as much as a small forward
+    return [own[name] if name in own else getattr(module, name) for name in names]
 
 
 class TorchMethods:

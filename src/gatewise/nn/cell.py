@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.errors import InvalidValueError
-from gatewise.nn._recurrent import own_weights
+from gatewise.nn._torch_methods import own_weights
 from gatewise.nn.rnn import Nonlinearity, check_nonlinearity
 
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

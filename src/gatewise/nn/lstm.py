@@ -11,9 +11,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.errors import InvalidTypeError
 from gatewise.nn._initial_values import Init
-from gatewise.nn._layout import States
+from gatewise.nn._layout import States, zero_padding
 from gatewise.nn._precision import Precision
-from gatewise.nn._recurrent import RecurrentLayer, zero_padding
+from gatewise.nn._recurrent import RecurrentLayer
 from gatewise.ops.backends import Backend
 from gatewise.ops.reference import CellOptions
 
@@ -82,6 +82,13 @@ class LSTM(RecurrentLayer):
             its way out are normalised (Ba, Kiros & Hinton 2016): ``weight_ln_ih_l0`` and
             ``weight_ln_hh_l0`` (G·H), ``weight_ln_c_l0`` (H), and biases alike. The other biases
             are added after the norms.
+        batch_norm_steps: With N, the same three are normalised over the batch instead, each step by
+            its own moments (Cooijmans et al. 2017): ``weight_bn_ih_l0`` and so on, 0.1 at first,
+            and biases alike. Outside training the moments are running averages, kept for each of
+            the first N steps of a sequence, counted from the beginning of a call or from a cut;
+            further steps use the last that was averaged. Averages take a tenth of each new moment:
+            where weights moved fast, call the layer in train mode without gradients for a while
+            before ``eval``. It needs two sequences in train mode, and has no native kernel.
         activation: Function of the candidate and of the cell state on its way out: ``tanh``,
             ``sigmoid``, ``relu``, ``hardtanh``, ``hardsigmoid``; others of torch's, such as
             ``gelu`` or ``softsign``, run without a native kernel.
@@ -124,6 +131,7 @@ class LSTM(RecurrentLayer):
         "coupled_gates",
         "forget_gate",
         "layer_norm",
+        "batch_norm_steps",
         "activation",
         "gate_activation",
         "cell_clip",
@@ -170,6 +178,7 @@ class LSTM(RecurrentLayer):
         coupled_gates: bool = False,
         forget_gate: bool = True,
         layer_norm: bool = False,
+        batch_norm_steps: int | None = None,
         activation: str = "tanh",
         gate_activation: str = "sigmoid",
         cell_clip: float | None = None,
@@ -202,6 +211,7 @@ class LSTM(RecurrentLayer):
                 "coupled_gates": coupled_gates,
                 "forget_gate": forget_gate,
                 "layer_norm": layer_norm,
+                "batch_norm_steps": batch_norm_steps,
                 "activation": activation,
                 "gate_activation": gate_activation,
                 "cell_clip": cell_clip,

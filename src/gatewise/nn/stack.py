@@ -15,7 +15,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.errors import InvalidStateError, InvalidTypeError, InvalidValueError
 from gatewise.nn import _validate
-from gatewise.nn._recurrent import RecurrentLayer, zero_padding
+from gatewise.nn._layout import zero_padding
+from gatewise.nn._recurrent import RecurrentLayer
 from gatewise.nn.cell import RecurrentCell
 from gatewise.nn.lstm import LSTMStates
 

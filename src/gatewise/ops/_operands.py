@@ -15,6 +15,7 @@ from torch.autograd import forward_ad
 
 from gatewise.errors import InvalidStateError, InvalidValueError
 from gatewise.ops.reference import CELLS, PLAIN, CellOptions
+from gatewise.ops.reference.batch_norm import Statistics
 from gatewise.ops.reference.weights import Weights, count_plain, split_weights, weight_shapes
 
 Shape = Sequence[int | torch.SymInt]
@@ -34,6 +35,7 @@ class Operands(NamedTuple):
         seed: Of the masks, int64 with one element, or None for no dropout.
         restart: The states after a cut, h D×P, then D×H; empty for zeros.
         options: Of the cell.
+        statistics: Of batch norm, with that option.
     """
 
     cell: str
@@ -45,6 +47,7 @@ class Operands(NamedTuple):
     seed: Tensor | None = None
     restart: Sequence[Tensor] = ()
     options: CellOptions = PLAIN
+    statistics: Statistics | None = None
 
     @property
     def hidden(self) -> int | torch.SymInt:
@@ -174,7 +177,7 @@ def refuse_transform(*_: Any, **__: Any) -> NoReturn:
 
 
 def _fits(operands: Operands, dtypes: Sequence[torch.dtype]) -> bool:
-    name, x, states, _, lengths, reset, seed, restart, options = operands
+    name, x, states, _, lengths, reset, seed, restart, options, _ = operands
     cell = CELLS.get(name)
     if cell is None or len(states) != len(cell.states):
         return False
@@ -191,6 +194,7 @@ def _fits(operands: Operands, dtypes: Sequence[torch.dtype]) -> bool:
         and min(T, B, I, H, P) >= 1
         and (not name.startswith("rnn") or options.plain)
         and (name != "gru_before" or not options.layer_norm)
+        and not options.batch_norm
         and (not options.reverse or D == 1)
         and (not options.bf16 or dtype == torch.float32)
         and all(
@@ -210,7 +214,7 @@ def _fits(operands: Operands, dtypes: Sequence[torch.dtype]) -> bool:
 
 def _fit_weights(operands: Operands, gates: int) -> bool:
     """Say whether the weights are those of the layer; x and h0 have three axes."""
-    _, x, states, weights, *_, options = operands
+    x, states, weights, options = operands.x, operands.states, operands.weights, operands.options
     D, _, P = states[0].shape
     try:
         plain = count_plain(len(weights), D, options, len(states))

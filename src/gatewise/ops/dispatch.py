@@ -14,9 +14,11 @@ from torch.autograd import forward_ad
 from gatewise.errors import InvalidStateError
 from gatewise.ops import cudnn, kernels, native, operators
 from gatewise.ops._operands import Operands
+from gatewise.ops.apart import run_apart
 from gatewise.ops.backends import Backend, asked
 from gatewise.ops.recompute import run_in_pieces
 from gatewise.ops.reference import PLAIN, CellOptions
+from gatewise.ops.reference.batch_norm import Statistics
 from gatewise.ops.reference.philox import dropout_mask as reference_mask
 
 
@@ -59,6 +61,7 @@ def run_layer(
     options: CellOptions = PLAIN,
     seed: Tensor | None = None,
     restart: Sequence[Tensor] = (),
+    statistics: Statistics | None = None,
     recompute: int | None = None,
     backend: Backend = "auto",
 ) -> LayerResult:
@@ -75,6 +78,7 @@ def run_layer(
         options: Of the cell.
         seed: Of the masks, int64 with one element; None for no dropout.
         restart: The states after a cut, h D×P, then c D×H; empty for zeros.
+        statistics: Of batch norm, with that option; in training not under function transforms.
         recompute: Keep the state of every so many steps only and run again between, in training;
             None keeps what backward needs. Not with ``trace``, nor under function transforms, and
             differentiable once.
@@ -87,13 +91,21 @@ def run_layer(
         InvalidStateError: ``native`` was asked for, and no native kernel can do what is asked.
     """
     name, by = asked(backend)
-    operands = Operands(cell, x, states, weights, lengths, reset, seed, restart, options)
+    operands = Operands(
+        cell, x, states, weights, lengths, reset, seed, restart, options, statistics
+    )
     obstacle = None
     if name != "reference":
         obstacle = _obstacle((x, *states, *weights, *restart), cell, options, trace=trace)
     if obstacle and name == "native":
         raise InvalidStateError(
             by, "a call that the native kernel can run", obstacle, "Use backend='auto'."
+        )
+    if options.batch_norm:
+        _check_statistics(operands)
+        through = operators.through_reference
+        return LayerResult(
+            *run_apart(operands, lambda part: _run(through, part, recompute, trace=trace))
         )
     run = operators.recurrent
     if name == "reference" or obstacle is not None:
@@ -146,6 +158,18 @@ def _check_recompute(operands: Operands, *, trace: bool) -> None:
             "None",
             "a number of steps, with trace=True" if trace else "one under a function transform",
             "Recomputing keeps nothing to show." if trace else "Call the layer without it.",
+        )
+
+
+def _check_statistics(operands: Operands) -> None:
+    if operands.statistics is None:
+        raise InvalidStateError("statistics", "those of batch norm, with the option", "None")
+    if operands.statistics.running and _transformed(operands.tensors()):
+        raise InvalidStateError(
+            "batch norm",
+            "a plain call in training, which updates running averages in place",
+            "one under a function transform (torch.func, forward-mode differentiation)",
+            "Call eval() on the layer first.",
         )
 
 
@@ -252,6 +276,8 @@ def _obstacle(
         if tensor.dtype != dtype:
             return f"{tensor.dtype} together with {dtype}"
         return f"{dtype}: it is for float32, float64 and bfloat16"
+    if options.batch_norm:
+        return "recurrent batch norm"
     if options.bf16 and dtype is torch.float64:
         return "products in bfloat16 of torch.float64"
     for function in (options.activation, options.gate_activation):

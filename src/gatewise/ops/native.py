@@ -230,7 +230,7 @@ class _Call:
     """The checked operands of one call as the kernels take them, kept alive while they run."""
 
     def __init__(self, operands: Operands) -> None:
-        cell, x, states, weights, lengths, reset, seed, restart, options = operands
+        cell, x, states, weights, lengths, reset, seed, restart, options, _ = operands
         self.operands = operands = Operands(
             cell,
             _rows_contiguous(x),
@@ -250,7 +250,7 @@ class _Call:
 
     def _layer(self, d: int, weights: Weights) -> _native.Layer:
         """One direction, with all that it needs."""
-        cell, x, states, _, lengths, reset, seed, restart, options = self.operands
+        cell, x, states, _, lengths, reset, seed, restart, options, _ = self.operands
         sizes = self.sizes
         x_step, x_row, _ = x.stride()
         layer = _native.Layer(

@@ -113,7 +113,7 @@ _library.define(
 
 def _arguments(operands: Operands) -> tuple[Any, ...]:
     """The operands as the operators take them, but for the options."""
-    cell, x, states, weights, lengths, reset, seed, restart, _ = operands
+    cell, x, states, weights, lengths, reset, seed, restart, *_ = operands
     padded = (*restart, *(None,) * (2 - len(restart)))
     return cell, x, list(states), list(weights), lengths, reset, seed, *padded
 
@@ -279,7 +279,7 @@ def through_reference(
     operands: Operands, *, trace: bool
 ) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor] | None]:
     """Run a layer in plain torch; returns what `recurrent` does."""
-    cell, x, states, weights, lengths, reset, seed, restart, options = operands
+    cell, x, states, weights, lengths, reset, seed, restart, options, statistics = operands
     return reference.layer(
         reference.CELLS[cell],
         x,
@@ -291,6 +291,7 @@ def through_reference(
         options=options,
         seed=seed,
         restart=tuple(restart),
+        statistics=statistics,
     )
 
 

@@ -180,6 +180,7 @@ def _gradients(
     """Run a piece again and return the gradients of its tensors, None for an unwanted one of x."""
     x, *others = (tensor.detach().requires_grad_() for tensor in piece.tensors())
     x.requires_grad_(wants_x)
+    piece = piece._replace(statistics=piece.statistics and piece.statistics.untracked())
     inputs = [x, *others]
     with torch.enable_grad():
         y, final = run(piece.replaced(inputs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 
 import pytest
@@ -111,6 +112,20 @@ def test_compiled_dropout_is_drawn_anew():
     assert not torch.equal(compiled(x)[0], compiled(x)[0])
     layer.eval()
     assert_close({"y": _full_graph(layer)(x)[0]}, {"y": layer(x)[0]}, tolerance=TOLERANCE)
+
+
+def test_compiled_batch_norm_keeps_its_averages():
+    layer = LSTM(4, 5, batch_norm_steps=2).double()
+    other, x, lengths = copy.deepcopy(layer), _input(layer, T=3), [3, 1, 3]
+    compiled = _full_graph(other)
+    for _ in range(2):
+        want, got = (module(x, lengths=lengths)[0] for module in (layer, compiled))
+        assert_close({"y": got}, {"y": want}, tolerance=TOLERANCE)
+        held, expected = (dict(module.named_buffers()) for module in (other, layer))
+        assert_close(held, expected, tolerance=TOLERANCE)
+    layer.eval(), other.eval()
+    want, got = (module(x, lengths=lengths)[0] for module in (layer, compiled))
+    assert_close({"y": got}, {"y": want}, tolerance=TOLERANCE)
 
 
 def test_compiled_under_autocast():

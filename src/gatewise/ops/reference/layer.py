@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from gatewise.ops.reference.batch_norm import Statistics
 from gatewise.ops.reference.options import PLAIN, CellOptions
 from gatewise.ops.reference.recurrence import Recurrence
 from gatewise.ops.reference.sequence import State, Step, run_layer, widen
@@ -45,6 +46,7 @@ def layer(
     options: CellOptions = PLAIN,
     seed: Tensor | None = None,
     restart: State = (),
+    statistics: Statistics | None = None,
 ) -> tuple[Float[Tensor, "T B _"], State, dict[str, Float[Tensor, "D T B _"]] | None]:
     """Run one layer in all its directions, in plain torch.
 
@@ -69,6 +71,8 @@ def layer(
         options: Of the cell.
         seed: Of the masks, int64 with one element; None for no dropout.
         restart: The states after a cut, h D×P, then D×H; empty for zeros.
+        statistics: Of batch norm, with the option; `gatewise.ops.apart` brings what it cannot take,
+            resets and the direction against time, to what it can.
 
     Returns:
         y T×B×(D·P), the final states, shaped like the initial ones, and None or a dict of the
@@ -85,6 +89,7 @@ def layer(
         options=options,
         seed=seed,
         restart=restart,
+        statistics=statistics,
     )
     y = torch.cat([run.output for run in runs], dim=-1).to(x.dtype)
     final = tuple(

@@ -18,6 +18,8 @@ class CellOptions(NamedTuple):
         peephole: Whether gates see the cell state (Gers & Schmidhuber 2000).
         layer_norm: Whether both products, and the LSTM's cell state on its way out, are normalised
             (Ba, Kiros & Hinton 2016).
+        batch_norm: Whether the LSTM's are normalised over the batch (Cooijmans et al. 2017); not
+            together with ``layer_norm``.
         update_dropout: Probability of zeroing an element of the candidate, anew each step
             (Semeniuta, Severyn & Barth 2016).
         recurrent_dropout: Probability of zeroing an element of h on its way into the product, the
@@ -39,6 +41,7 @@ class CellOptions(NamedTuple):
     cell_clip: float = 0.0
     peephole: bool = False
     layer_norm: bool = False
+    batch_norm: bool = False
     update_dropout: float = 0.0
     recurrent_dropout: float = 0.0
     zoneout_c: float = 0.0
@@ -54,6 +57,11 @@ class CellOptions(NamedTuple):
         return self is PLAIN or (
             self._replace(bf16=False, stream=0, first_step=0, reverse=False) == PLAIN
         )
+
+    @property
+    def normed(self) -> bool:
+        """Whether there are norms."""
+        return self.layer_norm or self.batch_norm
 
     @property
     def masked(self) -> bool:

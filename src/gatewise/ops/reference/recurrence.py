@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gatewise.errors import InvalidValueError
+from gatewise.ops.reference.batch_norm import BatchNorm
 from gatewise.ops.reference.options import CellOptions
 from gatewise.ops.reference.philox import PER_SEQUENCE, dropout_mask, hits, philox
 from gatewise.ops.reference.weights import Weights
@@ -28,6 +29,7 @@ class Recurrence:
         stream: Of the masks, the direction included.
         batch: B.
         width: P, the width of h.
+        batch_norm: What normalises over the batch, with that option.
     """
 
     def __init__(
@@ -39,9 +41,12 @@ class Recurrence:
         stream: int,
         batch: int,
         width: int,
+        batch_norm: BatchNorm | None = None,
     ) -> None:
         self.weights = weights
         self.options = options
+        self._batch_norm = batch_norm
+        self._step = 0
         self._seed, self._stream, self._batch, self._width = seed, stream, batch, width
         self.activation = function(options.activation)
         """The function of candidates and of the cell state."""
@@ -53,8 +58,9 @@ class Recurrence:
         if seed is not None and options.recurrent_dropout:
             self._keep_h = self._mask(PER_SEQUENCE, 0, options.recurrent_dropout, width)
 
-    def draw(self, t: int) -> None:
-        """Draw the masks of time step ``t``, which what follows then uses."""
+    def enter(self, t: int) -> None:
+        """Go to time step ``t``: what follows uses its masks and its norms."""
+        self._step = t
         options, seed = self.options, self._seed
         if not options.masked:
             return
@@ -83,7 +89,7 @@ class Recurrence:
     def input_product(self, x: Tensor) -> Tensor:
         """W_ih·x, normalised if asked for, with all its biases: T×B×G·H."""
         weights = self.weights
-        return self._linear(x, weights.w_ih, weights.b_ih, weights.norms[:2])
+        return self._linear(x, weights.w_ih, weights.b_ih, weights.norms[:2], self._norm_input)
 
     def product(self, h: Tensor, gates: slice | None = None) -> Tensor:
         """W_hh·h, masked and normalised if asked for, with all its biases: B×G·H.
@@ -98,10 +104,15 @@ class Recurrence:
             norms = tuple(part[rows] for part in norms)
         if self._keep_h is not None:
             h = h * self._keep_h
-        return self._linear(h, w_hh, b_hh, norms)
+        return self._linear(h, w_hh, b_hh, norms, self._norm_product)
 
     def _linear(
-        self, value: Tensor, weight: Tensor, bias: Tensor | None, norms: Sequence[Tensor]
+        self,
+        value: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        norms: Sequence[Tensor],
+        norm: Callable[..., Tensor],
     ) -> Tensor:
         bf16, inside = self.options.bf16, None if norms else bias
         if bf16:
@@ -109,7 +120,21 @@ class Recurrence:
         product = F.linear(value, weight, inside)
         if bf16:
             product = _round_gradient(product)
-        return _plus(_norm(product, *norms), bias) if norms else product
+        return _plus(norm(product, *norms), bias) if norms else product
+
+    def _norm_input(self, product: Tensor, *norms: Tensor) -> Tensor:
+        norm = self._batch_norm
+        if norm is None:
+            return _norm(product, *norms)
+        return torch.stack([norm(t, 0, part, *norms) for t, part in enumerate(product)])
+
+    def _norm_product(self, product: Tensor, *norms: Tensor) -> Tensor:
+        norm = self._batch_norm
+        return norm(self._step, 1, product, *norms) if norm else _norm(product, *norms)
+
+    def _norm_cells(self, c: Tensor, *norms: Tensor) -> Tensor:
+        norm = self._batch_norm
+        return norm(self._step, 2, c, *norms) if norm else _norm(c, *norms)
 
     def candidate(self, g: Tensor) -> Tensor:
         """The candidate with its dropout."""
@@ -128,7 +153,7 @@ class Recurrence:
     def leave(self, c: Tensor) -> Tensor:
         """The function of the cell state on its way out, normalised if asked for."""
         norms = self.weights.norms
-        return self.activation(_norm(c, *norms[4:]) if norms else c)
+        return self.activation(self._norm_cells(c, *norms[4:]) if norms else c)
 
     def zoneout(self, new: Sequence[Tensor], old: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The state after the step: some of it, or in expectation, stays what it was."""

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gatewise.ops.reference.batch_norm import BatchNorm, Statistics
 from gatewise.ops.reference.options import PLAIN, CellOptions
 from gatewise.ops.reference.recurrence import Recurrence
 from gatewise.ops.reference.weights import split_weights
@@ -55,6 +56,7 @@ def run_layer(
     options: CellOptions = PLAIN,
     seed: Tensor | None = None,
     restart: State = (),
+    statistics: Statistics | None = None,
 ) -> list[Run]:
     """Run a layer in all its directions; half precision is computed in float32.
 
@@ -69,6 +71,7 @@ def run_layer(
         options: Of the cell.
         seed: Of the masks, int64 with one element; None for none.
         restart: The state after a cut, each D×…; zeros if empty.
+        statistics: Of batch norm, of the only direction; it runs with time and without resets.
 
     Returns:
         One `Run` for each direction, in the dtype of the computation.
@@ -76,12 +79,19 @@ def run_layer(
     x = _mask_padding(widen(x), lengths)
     D, B, P = initial[0].shape
     wide = [widen(weight) for weight in weights]
+    batch_norm = None
+    if statistics is not None:
+        valid = _valid_steps(lengths, len(x))
+        valid = x.new_ones(x.shape[:2], dtype=torch.bool) if valid is None else valid
+        batch_norm = BatchNorm(statistics, valid, options.first_step)
     runs = []
     with _without_autocast(x):
         for d, part in enumerate(split_weights(wide, D, options, len(initial))):
             reverse = d == 1 or options.reverse
             stream = options.stream + int(reverse)
-            at = Recurrence(part, options, seed=seed, stream=stream, batch=B, width=P)
+            at = Recurrence(
+                part, options, seed=seed, stream=stream, batch=B, width=P, batch_norm=batch_norm
+            )
             run = run_direction(
                 step,
                 at.input_product(x),
@@ -127,7 +137,7 @@ def run_direction(
         if restarts is not None:
             cut = restarts[t].unsqueeze(-1)
             state = tuple(torch.where(cut, a, b) for a, b in zip(begin, state, strict=True))
-        recurrence.draw(t)
+        recurrence.enter(t)
         after, activation = step(projected[t], state, recurrence)
         after = recurrence.zoneout(after, state)
         shown = after

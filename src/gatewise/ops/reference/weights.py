@@ -45,7 +45,7 @@ def count_plain(count: int, directions: int, options: CellOptions, states: int) 
         InvalidValueError: No layer has as many.
     """
     each, rest = divmod(count, directions)
-    extra = options.peephole + (2 * (1 + states) if options.layer_norm else 0)
+    extra = options.peephole + (2 * (1 + states) if options.normed else 0)
     if rest or each - extra not in (2, 3, 4, 5):
         raise InvalidValueError(
             "weights",
@@ -84,7 +84,7 @@ def weight_shapes(
         shapes.append((P, H))
     if options.peephole:
         shapes.append(((gates - 1) * H,))
-    if options.layer_norm:
+    if options.normed:
         shapes += [(joint,)] * 4 + [(H,)] * (2 * (states - 1))
     return shapes
 
