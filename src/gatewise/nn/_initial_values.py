@@ -13,7 +13,7 @@ recurrent neural networks warp time?", ICLR 2018, for chrono (whose z is 1 − z
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import torch
@@ -24,6 +24,34 @@ from gatewise.ops.reference.layer import Cell
 Init = Literal["torch", "orthogonal", "chrono"]
 
 
+def draw_as_torch(
+    parameters: Iterable[tuple[str, Tensor]], bound: float, generator: torch.Generator | None
+) -> None:
+    """Draw torch's weights as torch does, in its order, then peepholes from the same distribution.
+
+    Learned initial states become zero. Layer norms leave alone; batch norms begin at a tenth.
+
+    Args:
+        parameters: Of a layer, by name.
+        bound: Of the uniform distribution, 1/√H.
+        generator: What draws; None for torch's default generator.
+    """
+    peepholes = []
+    for name, weight in parameters:
+        if name.startswith(("initial_", "bias_ln_", "bias_bn_")):
+            nn.init.zeros_(weight)
+        elif name.startswith("weight_ln_"):
+            nn.init.ones_(weight)
+        elif name.startswith("weight_bn_"):
+            nn.init.constant_(weight, 0.1)
+        elif name.startswith("weight_peephole_"):
+            peepholes.append(weight)
+        else:
+            nn.init.uniform_(weight, -bound, bound, generator)
+    for weight in peepholes:
+        nn.init.uniform_(weight, -bound, bound, generator)
+
+
 def set_initial_values(
     weights: Mapping[str, Tensor],
     cell: Cell,
@@ -31,6 +59,7 @@ def set_initial_values(
     *,
     chrono_steps: int | None,
     forget_bias: float | None,
+    generator: torch.Generator | None,
 ) -> None:
     """Change torch's draws of one direction of a layer, in place, to what the options ask for.
 
@@ -41,31 +70,36 @@ def set_initial_values(
         init: The scheme.
         chrono_steps: T_max of ``chrono``; unused by the others.
         forget_bias: The bias of the forget gate f; None leaves it to the scheme.
+        generator: What draws; None for torch's default generator.
     """
     with torch.no_grad():
         if init == "orthogonal":
-            _set_orthogonal(weights, cell)
+            _set_orthogonal(weights, cell, generator)
             if "f" in cell.activations and forget_bias is None:
                 forget_bias = 1.0
         if init == "chrono" and chrono_steps is not None:
-            _set_chrono(weights, cell, chrono_steps)
+            _set_chrono(weights, cell, chrono_steps, generator)
         if forget_bias is not None:
             _set_bias(weights, cell, "f", forget_bias)
 
 
-def _set_orthogonal(weights: Mapping[str, Tensor], cell: Cell) -> None:
+def _set_orthogonal(
+    weights: Mapping[str, Tensor], cell: Cell, generator: torch.Generator | None
+) -> None:
     for block in weights["weight_hh"].chunk(cell.gates):
-        block.copy_(nn.init.orthogonal_(_wide_like(block)))
+        block.copy_(nn.init.orthogonal_(_wide_like(block), generator=generator))
     for block in weights["weight_ih"].chunk(cell.gates):
-        nn.init.xavier_uniform_(block)
+        nn.init.xavier_uniform_(block, generator=generator)
     for name in weights.keys() & {"bias_ih", "bias_hh"}:
         weights[name].zero_()
 
 
-def _set_chrono(weights: Mapping[str, Tensor], cell: Cell, steps: int) -> None:
+def _set_chrono(
+    weights: Mapping[str, Tensor], cell: Cell, steps: int, generator: torch.Generator | None
+) -> None:
     """Spread the time scales: a gate that keeps 1 − 1/u of the state forgets in about u steps."""
     block = weights["bias_ih"].chunk(cell.gates)[0]
-    bias = _wide_like(block).uniform_(1, steps - 1).log_()
+    bias = _wide_like(block).uniform_(1, steps - 1, generator=generator).log_()
     _set_bias(weights, cell, "f" if "f" in cell.activations else "z", bias)
     if "i" in cell.activations:
         _set_bias(weights, cell, "i", -bias)

@@ -1,6 +1,7 @@
 """Dropout that acts on whole tensors before a layer runs: on its input, and on its weights.
 
-What acts inside the recurrence is the kernels' (`gatewise.ops.reference.options.CellOptions`).
+And torch's dropout between layers. What acts inside the recurrence is the kernels'
+(`gatewise.ops.reference.options.CellOptions`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,18 @@ from gatewise.ops.backends import Backend
 from gatewise.ops.reference.philox import PER_CALL, PER_SEQUENCE
 
 
-def draw_seed(device: torch.device) -> Tensor:
-    """Draw the seed of all masks of one forward from torch's default generator."""
-    return torch.randint(-(2**63), 2**63 - 1, (1,), dtype=torch.int64, device=device)
+def draw_seed(device: torch.device, generator: torch.Generator | None) -> Tensor:
+    """Draw the seed of all masks of one forward, by default from torch's default generator."""
+    bounds = -(2**63), 2**63 - 1
+    return torch.randint(*bounds, (1,), generator=generator, dtype=torch.int64, device=device)
+
+
+def drop_between(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
+    """Return what layers above see of x: torch's dropout, perhaps drawn by another generator."""
+    if generator is None:
+        return torch.dropout(x, probability, train=True)
+    kept = torch.empty_like(x).bernoulli_(1 - probability, generator=generator)
+    return x * (kept.div_(1 - probability) if probability < 1 else kept)
 
 
 def drop_input(x: Tensor, seed: Tensor, layer: int, probability: float, backend: Backend) -> Tensor:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import torch
+
 from gatewise.errors import GatewiseError, InvalidTypeError, InvalidValueError
 from gatewise.nn._precision import PRECISIONS
 from gatewise.ops.backends import BACKENDS
@@ -72,6 +74,10 @@ def option_faults(
     if options["precision"] not in PRECISIONS:
         got = repr(options["precision"])
         faults.append(InvalidValueError(f"{where}(precision)", one_of(PRECISIONS), got))
+    generator = options["generator"]
+    if generator is not None and not isinstance(generator, torch.Generator):
+        expected = "a torch.Generator or None"
+        faults.append(InvalidTypeError(f"{where}(generator)", expected, type_and_value(generator)))
     if backend not in BACKENDS:
         faults.append(InvalidValueError(f"{where}(backend)", one_of(BACKENDS), repr(backend)))
     return faults + _cell_faults(where, options)

@@ -16,9 +16,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.conventions import parameter_suffix
 from gatewise.nn import _validate
-from gatewise.nn._initial_values import Init, set_initial_values
+from gatewise.nn._initial_values import Init, draw_as_torch, set_initial_values
 from gatewise.nn._layout import Arranged, States, arrange, restore, restore_trace, zero_padding
-from gatewise.nn._masks import draw_seed, drop_input, drop_weights
+from gatewise.nn._masks import draw_seed, drop_between, drop_input, drop_weights
 from gatewise.nn._options import ModuleWithOptions
 from gatewise.nn._precision import Precision, autocast_dtype, takes_bf16
 from gatewise.nn._running_averages import register_averages, reset_averages, statistics_of
@@ -44,7 +44,7 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
     cell: str
 
     travelling = ("residual",)
-    staying = ("init", "learn_initial_state", "precision", "backend")
+    staying = ("init", "learn_initial_state", "generator", "precision", "backend")
 
     inits: ClassVar[tuple[str, ...]] = ("torch", "orthogonal", "chrono")
     """What ``init`` may be."""
@@ -62,6 +62,7 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
     weight_dropout: float = 0.0
     zoneout: Any = 0.0
     learn_initial_state: bool = False
+    generator: torch.Generator | None = None
     precision: Precision = "auto"
     backend: Backend = "auto"
 
@@ -131,22 +132,7 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
         Then do what ``init`` asks for. Learned initial states become zero, layer norms leave
         alone, and batch norms begin at a tenth, with running averages of 0 and 1.
         """
-        bound = 1.0 / math.sqrt(self.hidden_size)
-        learned = {name for names in self._initial_names for name in names}
-        peepholes = []
-        for name, weight in self.named_parameters():
-            if name in learned or name.startswith(("bias_ln_", "bias_bn_")):
-                nn.init.zeros_(weight)
-            elif name.startswith("weight_ln_"):
-                nn.init.ones_(weight)
-            elif name.startswith("weight_bn_"):
-                nn.init.constant_(weight, 0.1)
-            elif name.startswith("weight_peephole_"):
-                peepholes.append(weight)
-            else:
-                nn.init.uniform_(weight, -bound, bound)
-        for weight in peepholes:
-            nn.init.uniform_(weight, -bound, bound)
+        draw_as_torch(self.named_parameters(), 1.0 / math.sqrt(self.hidden_size), self.generator)
         if self.batch_norm_steps:
             reset_averages(self, self._suffixes)
         if self.init == "torch" and self.forget_bias is None:
@@ -159,6 +145,7 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
                 self.init,
                 chrono_steps=self.chrono_steps,
                 forget_bias=self.forget_bias,
+                generator=self.generator,
             )
             for name in weights.keys() - self._parameters.keys():
                 setattr(self, name, weights[name])  # reparametrised: written by assignment only
@@ -306,12 +293,12 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
         bf16 = takes_bf16(self.precision, weights[0][0], call.autocast)
         x, results, options = call.x, [], self._cell_options(bf16=bf16)
         draws = options.masked or self.input_dropout or self.weight_dropout
-        seed = draw_seed(x.device) if self.training and draws else None
+        seed = draw_seed(x.device, self.generator) if self.training and draws else None
         for layer, (layer_weights, states) in enumerate(
             zip(weights, self._layer_states(call), strict=True)
         ):
             if layer and self.dropout and self.training:
-                x = torch.dropout(x, self.dropout, train=True)
+                x = drop_between(x, self.dropout, self.generator)
             below = x
             if seed is not None:
                 options = options._replace(stream=2 * layer)

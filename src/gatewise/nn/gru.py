@@ -68,7 +68,7 @@ class GRU(SingleStateLayer):
             alike. The other biases are added after the norms.
         input_dropout: Probability of zeroing a feature of the input of each layer, the same in all
             steps of a sequence (Gal & Ghahramani 2016). Dropouts and zoneout are drawn in train
-            mode, anew in each forward, from torch's default generator.
+            mode, anew in each forward.
         recurrent_dropout: The same for h on its way into the recurrent product.
         update_dropout: Probability of zeroing an element of the candidate n, anew in each step
             (Semeniuta, Severyn & Barth 2016).
@@ -76,6 +76,8 @@ class GRU(SingleStateLayer):
             that part of it stays (Krueger et al. 2017).
         weight_dropout: Probability of zeroing an element of the recurrent weights, for all of a
             forward (Merity, Keskar & Socher 2018).
+        generator: What draws initial weights, masks and dropout between layers; None for torch's
+            default generator. A copy of the layer has a copy of it.
         precision: ``bf16`` rounds the operands of the products of x and h to bfloat16, backward as
             well; sums, states, weights and what is returned stay as they are. ``auto`` does so in
             bfloat16 and inside ``torch.autocast`` to it, where results have the dtypes that torch's
@@ -105,6 +107,7 @@ class GRU(SingleStateLayer):
         "recurrent_dropout",
         "update_dropout",
         "weight_dropout",
+        "generator",
         "precision",
         "backend",
     )
@@ -134,6 +137,7 @@ class GRU(SingleStateLayer):
         update_dropout: float = 0.0,
         zoneout: float = 0.0,
         weight_dropout: float = 0.0,
+        generator: torch.Generator | None = None,
         precision: Precision = "auto",
         backend: Backend = "auto",
     ) -> None:
@@ -160,6 +164,7 @@ class GRU(SingleStateLayer):
                 "update_dropout": update_dropout,
                 "zoneout": zoneout,
                 "weight_dropout": weight_dropout,
+                "generator": generator,
                 "precision": precision,
                 "backend": backend,
             },

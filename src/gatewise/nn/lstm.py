@@ -96,7 +96,7 @@ class LSTM(RecurrentLayer):
         cell_clip: The cell state is held to ±cell_clip in every step; None for no limit.
         input_dropout: Probability of zeroing a feature of the input of each layer, the same in all
             steps of a sequence (Gal & Ghahramani 2016). Dropouts and zoneout are drawn in train
-            mode, anew in each forward, from torch's default generator.
+            mode, anew in each forward.
         recurrent_dropout: The same for h on its way into the recurrent product.
         update_dropout: Probability of zeroing an element of the candidate, anew in each step
             (Semeniuta, Severyn & Barth 2016).
@@ -104,6 +104,8 @@ class LSTM(RecurrentLayer):
             in eval mode that part of it stays (Krueger et al. 2017).
         weight_dropout: Probability of zeroing an element of the recurrent weights, for all of a
             forward (Merity, Keskar & Socher 2018).
+        generator: What draws initial weights, masks and dropout between layers; None for torch's
+            default generator. A copy of the layer has a copy of it.
         precision: ``bf16`` rounds the operands of the products of x and h to bfloat16, backward as
             well; sums, states, weights and what is returned stay as they are. ``auto`` does so in
             bfloat16 and inside ``torch.autocast`` to it, where results have the dtypes that torch's
@@ -146,6 +148,7 @@ class LSTM(RecurrentLayer):
         "recurrent_dropout",
         "update_dropout",
         "weight_dropout",
+        "generator",
         "precision",
         "backend",
     )
@@ -187,6 +190,7 @@ class LSTM(RecurrentLayer):
         update_dropout: float = 0.0,
         zoneout: tuple[float, float] = (0.0, 0.0),
         weight_dropout: float = 0.0,
+        generator: torch.Generator | None = None,
         precision: Precision = "auto",
         backend: Backend = "auto",
     ) -> None:
@@ -220,6 +224,7 @@ class LSTM(RecurrentLayer):
                 "update_dropout": update_dropout,
                 "zoneout": tuple(zoneout) if isinstance(zoneout, list) else zoneout,
                 "weight_dropout": weight_dropout,
+                "generator": generator,
                 "precision": precision,
                 "backend": backend,
             },

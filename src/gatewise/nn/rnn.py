@@ -55,6 +55,8 @@ class RNN(SingleStateLayer):
         learn_initial_state: Whether there are parameters for the state before the first step,
             ``initial_h_l0`` (H) and so on, used for every sequence of a call without ``hx``,
             and after every ``reset``. Zero at first.
+        generator: What draws initial weights, masks and dropout between layers; None for torch's
+            default generator. A copy of the layer has a copy of it.
         precision: ``bf16`` rounds the operands of the products of x and h to bfloat16, backward as
             well; sums, states, weights and what is returned stay as they are. ``auto`` does so in
             bfloat16 and inside ``torch.autocast`` to it, where results have the dtypes that torch's
@@ -92,6 +94,7 @@ class RNN(SingleStateLayer):
         init: Literal["torch", "orthogonal"] = "torch",
         residual: bool = False,
         learn_initial_state: bool = False,
+        generator: torch.Generator | None = None,
         precision: Precision = "auto",
         backend: Backend = "auto",
     ) -> None:
@@ -113,6 +116,7 @@ class RNN(SingleStateLayer):
                 "init": init,
                 "residual": residual,
                 "learn_initial_state": learn_initial_state,
+                "generator": generator,
                 "precision": precision,
                 "backend": backend,
             },

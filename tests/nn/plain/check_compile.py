@@ -128,6 +128,15 @@ def test_compiled_batch_norm_keeps_its_averages():
     assert_close({"y": got}, {"y": want}, tolerance=TOLERANCE)
 
 
+@pytest.mark.parametrize("options", [{"recurrent_dropout": 0.5}, {"dropout": 0.3}], ids=str)
+def test_compiled_with_a_generator_of_its_own(options):
+    layer = LSTM(4, 5, 2, **options, generator=torch.Generator()).double()
+    other, x = copy.deepcopy(layer), _input(layer)
+    compiled = torch.compile(other, backend="eager")  # the graph breaks where a generator draws
+    for _ in range(2):
+        assert_close({"y": compiled(x)[0]}, {"y": layer(x)[0]}, tolerance=TOLERANCE)
+
+
 def test_compiled_under_autocast():
     _, layer = twins(4, 5, dtype=torch.float32)
     x = _input(layer).float()

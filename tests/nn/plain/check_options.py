@@ -23,6 +23,8 @@ WRONG = {
     "learn_initial_state": (GRU, {"learn_initial_state": None}, "a bool, got NoneType None"),
     "chrono_steps": (LSTM, {"init": "chrono", "chrono_steps": 9.0}, "an int, got float 9.0"),
     "forget_bias": (LSTM, {"forget_bias": "1"}, "a number, got str '1'"),
+    "generator": (RNN, {"generator": 7}, "a torch.Generator or None, got int 7"),
+    "batch_norm_steps": (LSTM, {"batch_norm_steps": 2.0}, "None or an int, got float 2.0"),
     "init": (LSTM, {"init": "he"}, "'torch' or 'orthogonal' or 'chrono', got 'he'"),
 }
 
