@@ -11,7 +11,6 @@ template <typename P, typename Cell>
 class ForwardWeights {
   using T = Number<P>;
   using F = Factor<P>;
-  using Pack = Packer<P, Cell>;
   static constexpr int N = Simd<T>::lanes;
   static constexpr int vectors = Cell::vectors;
   static constexpr Part input = Cell::input, state = Cell::state, again = again_of<Cell>;
@@ -19,7 +18,7 @@ class ForwardWeights {
  public:
   // direct: the products read both weights as they are.
   ForwardWeights(const Layer& layer, const Panels<T, Cell>& panels, bool direct)
-      : layer_(layer), panels_(panels.count), direct_(direct),
+      : layer_(layer), pack_(layer), panels_(panels.count), direct_(direct),
         projection(layer.projected, N, tile_vectors),
         ih_(direct ? 0 : panels_ * ih_size()), hh_(direct ? 0 : panels_ * hh_size()),
         again_(direct ? 0 : panels_ * again_size()), bias_(panels_ * vectors * N),
@@ -30,9 +29,9 @@ class ForwardWeights {
     const Layer& l = layer_;
     for (int64_t p = range.first; p < range.last; ++p) {
       if (!direct_) {
-        Pack::gate_panel(input, ih_panel(p), as<T>(l.weight_ih), p, l.hidden, l.input);
-        Pack::gate_panel(state, hh_panel(p), as<T>(l.weight_hh), p, l.hidden, l.projected);
-        Pack::gate_panel(again, again_panel(p), as<T>(l.weight_hh), p, l.hidden, l.projected);
+        pack_.gate_panel(input, ih_panel(p), as<T>(l.weight_ih), p, l.hidden, l.input);
+        pack_.gate_panel(state, hh_panel(p), as<T>(l.weight_hh), p, l.hidden, l.projected);
+        pack_.gate_panel(again, again_panel(p), as<T>(l.weight_hh), p, l.hidden, l.projected);
       }
       std::fill_n(bias(p), vectors * N, T(0));
       // The biases of layer norms stand outside the norms, like the others.
@@ -40,10 +39,11 @@ class ForwardWeights {
       for (const void* part : {l.bias_hh, l.options.norm[3]}) add_bias(state, p, as<T>(part));
       add_bias(again, p, as<T>(l.bias_hh));
     }
+    stream_fence();
     if (!l.weight_hr) return;
     const Range chunks = even_range(projection.count, thread, team);
     for (int64_t c = chunks.first; c < chunks.last; ++c)
-      Pack::transposed_chunk(hr_panel(projection.first_vector(c)), as<T>(l.weight_hr), projection, c,
+      pack_.transposed_chunk(hr_panel(projection.first_vector(c)), as<T>(l.weight_hr), projection, c,
                              l.hidden);
   }
 
@@ -69,6 +69,7 @@ class ForwardWeights {
   }
 
   const Layer& layer_;
+  const Packer<P, Cell> pack_;
   const int64_t panels_;
   const bool direct_;
 

@@ -47,15 +47,20 @@ struct Chunks {
 };
 
 template <typename P, typename Cell>
-struct Packer {
+class Packer {
   using T = Number<P>;
   using F = Factor<P>;
   static constexpr int N = Simd<T>::lanes;
 
+ public:
+  explicit Packer(const Layer& layer)
+      : streams_((Cell::input.count * layer.input + Cell::state.count * layer.projected) *
+                     layer.hidden * int64_t(sizeof(F)) >= streamed_bytes * group<P>) {}
+
   // [k][column][N] of one panel, from weight G·H×K, one column after the other: each of its N rows is
   // then read from end to end.
-  static void gate_panel(const Part& part, F* out, const T* weight, int64_t panel, int64_t hidden,
-                         int64_t depth) {
+  void gate_panel(const Part& part, F* out, const T* weight, int64_t panel, int64_t hidden,
+                  int64_t depth) const {
     for (int i = 0; i < part.count; ++i) {
       const int64_t unit = first_unit<Cell, N>(panel, i), units = hidden - unit;
       const T* rows = weight + (part.gate[i] * hidden + unit) * depth;
@@ -65,8 +70,8 @@ struct Packer {
           v[u] = u < units ? load_part(rows + u * depth + first, depth - first) : Vec<T>{};
         transpose<T>(v);
         for (int k = 0; k < std::min<int64_t>(N, depth - first); k += group<P>)
-          store(out + ((first + k) / group<P> * part.count + i) * N,
-                join<P>(v[k], v[k + group<P> - 1]));
+          put(out + ((first + k) / group<P> * part.count + i) * N,
+              join<P>(v[k], v[k + group<P> - 1]));
       }
     }
   }
@@ -86,8 +91,8 @@ struct Packer {
   }
 
   // [k = (panel, column, unit)][v][N] of one chunk of the columns of weight G·H×C.
-  static void gate_rows_chunk(const Part& part, F* out, const T* weight, const Chunks& chunks,
-                              int64_t chunk, int64_t hidden) {
+  void gate_rows_chunk(const Part& part, F* out, const T* weight, const Chunks& chunks,
+                       int64_t chunk, int64_t hidden) const {
     const int64_t panels = ceil_div(hidden, Cell::units * N);
     for (int64_t panel = 0; panel < panels; ++panel)
       for (int i = 0; i < part.count; ++i) {
@@ -102,8 +107,8 @@ struct Packer {
   }
 
   // [k][v][N] of one chunk of the columns of a plain matrix depth×C.
-  static void plain_chunk(T* out, const T* matrix, const Chunks& chunks, int64_t chunk,
-                          int64_t depth) {
+  void plain_chunk(T* out, const T* matrix, const Chunks& chunks, int64_t chunk,
+                   int64_t depth) const {
     for (int64_t k = 0; k < depth; ++k)
       out = chunk_row<T>(out, matrix + k * chunks.columns, nullptr, chunks, chunk);
   }
@@ -121,17 +126,28 @@ struct Packer {
  private:
   // Rows that are null are zeros.
   template <typename Q>
-  static Factor<Q>* chunk_row(Factor<Q>* out, const T* first, const T* second, const Chunks& chunks,
-                              int64_t chunk) {
+  Factor<Q>* chunk_row(Factor<Q>* out, const T* first, const T* second, const Chunks& chunks,
+                       int64_t chunk) const {
     for (int v = 0; v < chunks.vectors_in(chunk); ++v, out += N) {
       const int64_t column = (chunks.first_vector(chunk) + v) * N;
       const auto part = [&](const T* row) {
         return row ? load_part(row + column, chunks.columns - column) : Vec<T>{};
       };
-      store(out, join<Q>(part(first), part(second)));
+      put(out, join<Q>(part(first), part(second)));
     }
     return out;
   }
+
+  template <typename Q>
+  void put(Q* out, Vec<Q> v) const {
+    streams_ ? stream(out, v) : store(out, v);
+  }
+
+  // Weights that the second-level cache cannot hold go past it: to fetch what they overwrite is
+  // half of the work.
+  static constexpr int64_t streamed_bytes = 1 << 20;
+
+  const bool streams_;
 };
 
 }  // namespace GATEWISE_ISA
