@@ -197,15 +197,9 @@ def _fits(operands: Operands, dtypes: Sequence[torch.dtype]) -> bool:
         and not options.batch_norm
         and (not options.reverse or D == 1)
         and (not options.bf16 or dtype == torch.float32)
-        and all(
-            state.shape == (D, B, width) and state.dtype == dtype
-            for state, width in zip(states, widths, strict=True)
-        )
-        and len(restart) in (0, len(states))
-        and all(
-            part.shape == (D, width) and part.dtype == dtype
-            for part, width in zip(restart, widths, strict=False)
-        )
+        and [state.shape for state in states] == [(D, B, width) for width in widths]
+        and (not restart or [part.shape for part in restart] == [(D, width) for width in widths])
+        and {tensor.dtype for tensor in operands.tensors()} == {dtype}
         and (lengths is None or (lengths.shape == (B,) and lengths.dtype == torch.int64))
         and (reset is None or (reset.shape == (T, B) and reset.dtype == torch.bool))
         and (seed is None or (seed.numel() == 1 and seed.dtype == torch.int64))
@@ -227,10 +221,7 @@ def _fit_weights(operands: Operands, gates: int) -> bool:
     if (projects and len(states) == 1) or (not projects and P != H):
         return False
     shapes = weight_shapes(plain, options, states=len(states), gates=gates, I=I, H=H, P=P)
-    return all(
-        weight.shape == shape and weight.dtype == x.dtype
-        for weight, shape in zip(weights, shapes * D, strict=True)
-    )
+    return [weight.shape for weight in weights] == shapes * D
 
 
 def parted(values: Sequence[Any], counts: Sequence[int]) -> list[list[Any]]:

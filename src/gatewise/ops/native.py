@@ -58,11 +58,15 @@ def _saved_shape(sizes: _Sizes, *, save: bool) -> Shape:
 
 
 def new_outputs(
-    operands: Operands, *, save: bool, empty: Callable[..., Tensor] = Tensor.new_empty
+    operands: Operands,
+    *,
+    save: bool,
+    empty: Callable[..., Tensor] = Tensor.new_empty,
+    sizes: _Sizes | None = None,
 ) -> tuple[Tensor, list[Tensor], Tensor]:
     """Return unfilled outputs; ``empty(x, shape)`` makes those that grow with T."""
     x = operands.x
-    sizes = _sizes(operands)
+    sizes = sizes or _sizes(operands)
     return (
         empty(x, (sizes.T, sizes.B, sizes.D * sizes.P)),
         [x.new_empty(state.shape) for state in operands.states],
@@ -114,7 +118,7 @@ def forward(operands: Operands, *, save: bool) -> tuple[Tensor, list[Tensor], Te
     """
     check_layer(operands, tuple(DTYPES))
     call = _Call(operands)
-    outputs = y, final, saved = new_outputs(operands, save=save, empty=new_large)
+    outputs = y, final, saved = new_outputs(operands, save=save, empty=new_large, sizes=call.sizes)
     threads = torch.get_num_threads()
     y_step, y_row, _ = y.stride()
     for d, layer in enumerate(call.layers):
