@@ -9,13 +9,14 @@ template <typename P, typename Cell>
 class BackwardWeights {
   using T = Number<P>;
   using F = Factor<P>;
+  using Pack = Packer<P, Cell>;
   static constexpr int N = Simd<T>::lanes;
   static constexpr Part input = Cell::input, state = Cell::state, again = again_of<Cell>;
 
  public:
   // team: how many threads share the columns. wants_x: whether the gradient of x is computed.
   BackwardWeights(const Layer& layer, int team, bool wants_x)
-      : layer_(layer), pack_(layer), wants_x_(wants_x), panels_(ceil_div(layer.hidden, Cell::units * N)),
+      : layer_(layer), wants_x_(wants_x), panels_(ceil_div(layer.hidden, Cell::units * N)),
         units(Chunks::balanced(layer.hidden, N, team, Cell::units)),
         h(Chunks::balanced(layer.projected, N, team, Cell::units)),
         x(Chunks::balanced(layer.input, N, team)), hh_(h.vectors * N * depth(state)),
@@ -29,18 +30,17 @@ class BackwardWeights {
       for (int64_t c = mine.first; c < mine.last; ++c) pack_one(c);
     };
     chunks(h, [&](int64_t c) {
-      pack_.gate_rows_chunk(state, hh_panel(c), as<T>(layer_.weight_hh), h, c, layer_.hidden);
-      pack_.gate_rows_chunk(again, again_panel(c), as<T>(layer_.weight_hh), h, c, layer_.hidden);
+      Pack::gate_rows_chunk(state, hh_panel(c), as<T>(layer_.weight_hh), h, c, layer_.hidden);
+      Pack::gate_rows_chunk(again, again_panel(c), as<T>(layer_.weight_hh), h, c, layer_.hidden);
     });
     if (wants_x_)
       chunks(x, [&](int64_t c) {
-        pack_.gate_rows_chunk(input, ih_panel(c), as<T>(layer_.weight_ih), x, c, layer_.hidden);
+        Pack::gate_rows_chunk(input, ih_panel(c), as<T>(layer_.weight_ih), x, c, layer_.hidden);
       });
     if (layer_.weight_hr)
       chunks(units, [&](int64_t c) {
-        pack_.plain_chunk(hr_panel(c), as<T>(layer_.weight_hr), units, c, layer_.projected);
+        Pack::plain_chunk(hr_panel(c), as<T>(layer_.weight_hr), units, c, layer_.projected);
       });
-    stream_fence();
   }
 
   F* hh_panel(int64_t c) const { return hh_.get() + h.first_vector(c) * N * depth(state); }
@@ -55,7 +55,6 @@ class BackwardWeights {
   int64_t depth(const Part& part) const { return factors<P>(panels_ * part.count * N); }
 
   const Layer& layer_;
-  const Packer<P, Cell> pack_;
   const bool wants_x_;
   const int64_t panels_;
 

@@ -11,6 +11,7 @@ template <typename P, typename Cell>
 class ForwardWeights {
   using T = Number<P>;
   using F = Factor<P>;
+  using Pack = Packer<P, Cell>;
   static constexpr int N = Simd<T>::lanes;
   static constexpr int vectors = Cell::vectors;
   static constexpr Part input = Cell::input, state = Cell::state, again = again_of<Cell>;
@@ -18,7 +19,9 @@ class ForwardWeights {
  public:
   // direct: the products read both weights as they are.
   ForwardWeights(const Layer& layer, const Panels<T, Cell>& panels, bool direct)
-      : layer_(layer), pack_(layer), panels_(panels.count), direct_(direct),
+      : layer_(layer), panels_(panels.count), direct_(direct),
+        past_caches_(sizeof(Vec<T>) == 64 && panels_ * (ih_size() + hh_size() + again_size()) *
+                                                     int64_t(sizeof(F)) >= cached_bytes),
         projection(layer.projected, N, tile_vectors),
         ih_(direct ? 0 : panels_ * ih_size()), hh_(direct ? 0 : panels_ * hh_size()),
         again_(direct ? 0 : panels_ * again_size()), bias_(panels_ * vectors * N),
@@ -27,11 +30,15 @@ class ForwardWeights {
   void pack(int thread, int team) const {
     const Range range = even_range(panels_, thread, team);
     const Layer& l = layer_;
+    const auto gate_panel = [&](const Part& part, F* out, const void* weight, int64_t p,
+                                int64_t depth) {
+      Pack::gate_panel(part, out, as<T>(weight), p, l.hidden, depth, past_caches_);
+    };
     for (int64_t p = range.first; p < range.last; ++p) {
       if (!direct_) {
-        pack_.gate_panel(input, ih_panel(p), as<T>(l.weight_ih), p, l.hidden, l.input);
-        pack_.gate_panel(state, hh_panel(p), as<T>(l.weight_hh), p, l.hidden, l.projected);
-        pack_.gate_panel(again, again_panel(p), as<T>(l.weight_hh), p, l.hidden, l.projected);
+        gate_panel(input, ih_panel(p), l.weight_ih, p, l.input);
+        gate_panel(state, hh_panel(p), l.weight_hh, p, l.projected);
+        gate_panel(again, again_panel(p), l.weight_hh, p, l.projected);
       }
       std::fill_n(bias(p), vectors * N, T(0));
       // The biases of layer norms stand outside the norms, like the others.
@@ -39,12 +46,11 @@ class ForwardWeights {
       for (const void* part : {l.bias_hh, l.options.norm[3]}) add_bias(state, p, as<T>(part));
       add_bias(again, p, as<T>(l.bias_hh));
     }
-    stream_fence();
-    if (!l.weight_hr) return;
-    const Range chunks = even_range(projection.count, thread, team);
+    const Range chunks = even_range(l.weight_hr ? projection.count : 0, thread, team);
     for (int64_t c = chunks.first; c < chunks.last; ++c)
-      pack_.transposed_chunk(hr_panel(projection.first_vector(c)), as<T>(l.weight_hr), projection, c,
+      Pack::transposed_chunk(hr_panel(projection.first_vector(c)), as<T>(l.weight_hr), projection, c,
                              l.hidden);
+    stream_fence();
   }
 
   F* ih_panel(int64_t p) const { return ih_.get() + p * ih_size(); }
@@ -68,10 +74,13 @@ class ForwardWeights {
     }
   }
 
+  // Larger weights than the second-level cache holds go past it, which would first fetch what they
+  // overwrite; but only in whole lines.
+  static constexpr int64_t cached_bytes = 1 << 20;
+
   const Layer& layer_;
-  const Packer<P, Cell> pack_;
   const int64_t panels_;
-  const bool direct_;
+  const bool direct_, past_caches_;
 
  public:
   const Chunks projection;  // the columns of y, when h is projected

@@ -47,20 +47,15 @@ struct Chunks {
 };
 
 template <typename P, typename Cell>
-class Packer {
+struct Packer {
   using T = Number<P>;
   using F = Factor<P>;
   static constexpr int N = Simd<T>::lanes;
 
- public:
-  explicit Packer(const Layer& layer)
-      : streams_((Cell::input.count * layer.input + Cell::state.count * layer.projected) *
-                     layer.hidden * int64_t(sizeof(F)) >= streamed_bytes * group<P>) {}
-
   // [k][column][N] of one panel, from weight G·H×K, one column after the other: each of its N rows is
-  // then read from end to end.
-  void gate_panel(const Part& part, F* out, const T* weight, int64_t panel, int64_t hidden,
-                  int64_t depth) const {
+  // then read from end to end. past_caches: how it is stored.
+  static void gate_panel(const Part& part, F* out, const T* weight, int64_t panel, int64_t hidden,
+                         int64_t depth, bool past_caches) {
     for (int i = 0; i < part.count; ++i) {
       const int64_t unit = first_unit<Cell, N>(panel, i), units = hidden - unit;
       const T* rows = weight + (part.gate[i] * hidden + unit) * depth;
@@ -69,9 +64,11 @@ class Packer {
         for (int u = 0; u < N; ++u)
           v[u] = u < units ? load_part(rows + u * depth + first, depth - first) : Vec<T>{};
         transpose<T>(v);
-        for (int k = 0; k < std::min<int64_t>(N, depth - first); k += group<P>)
-          put(out + ((first + k) / group<P> * part.count + i) * N,
-              join<P>(v[k], v[k + group<P> - 1]));
+        for (int k = 0; k < std::min<int64_t>(N, depth - first); k += group<P>) {
+          F* at = out + ((first + k) / group<P> * part.count + i) * N;
+          const Vec<F> joined = join<P>(v[k], v[k + group<P> - 1]);
+          past_caches ? stream(at, joined) : store(at, joined);
+        }
       }
     }
   }
@@ -91,8 +88,8 @@ class Packer {
   }
 
   // [k = (panel, column, unit)][v][N] of one chunk of the columns of weight G·H×C.
-  void gate_rows_chunk(const Part& part, F* out, const T* weight, const Chunks& chunks,
-                       int64_t chunk, int64_t hidden) const {
+  static void gate_rows_chunk(const Part& part, F* out, const T* weight, const Chunks& chunks,
+                              int64_t chunk, int64_t hidden) {
     const int64_t panels = ceil_div(hidden, Cell::units * N);
     for (int64_t panel = 0; panel < panels; ++panel)
       for (int i = 0; i < part.count; ++i) {
@@ -107,8 +104,8 @@ class Packer {
   }
 
   // [k][v][N] of one chunk of the columns of a plain matrix depth×C.
-  void plain_chunk(T* out, const T* matrix, const Chunks& chunks, int64_t chunk,
-                   int64_t depth) const {
+  static void plain_chunk(T* out, const T* matrix, const Chunks& chunks, int64_t chunk,
+                          int64_t depth) {
     for (int64_t k = 0; k < depth; ++k)
       out = chunk_row<T>(out, matrix + k * chunks.columns, nullptr, chunks, chunk);
   }
@@ -126,28 +123,17 @@ class Packer {
  private:
   // Rows that are null are zeros.
   template <typename Q>
-  Factor<Q>* chunk_row(Factor<Q>* out, const T* first, const T* second, const Chunks& chunks,
-                       int64_t chunk) const {
+  static Factor<Q>* chunk_row(Factor<Q>* out, const T* first, const T* second, const Chunks& chunks,
+                              int64_t chunk) {
     for (int v = 0; v < chunks.vectors_in(chunk); ++v, out += N) {
       const int64_t column = (chunks.first_vector(chunk) + v) * N;
       const auto part = [&](const T* row) {
         return row ? load_part(row + column, chunks.columns - column) : Vec<T>{};
       };
-      put(out, join<Q>(part(first), part(second)));
+      store(out, join<Q>(part(first), part(second)));
     }
     return out;
   }
-
-  template <typename Q>
-  void put(Q* out, Vec<Q> v) const {
-    streams_ ? stream(out, v) : store(out, v);
-  }
-
-  // Weights that the second-level cache cannot hold go past it: to fetch what they overwrite is
-  // half of the work.
-  static constexpr int64_t streamed_bytes = 1 << 20;
-
-  const bool streams_;
 };
 
 }  // namespace GATEWISE_ISA

@@ -63,8 +63,8 @@ GATEWISE_INLINE void store_part(T* p, Vec<T> v, int64_t count) {
   for (int64_t i = 0; i < count; ++i) p[i] = part[i];
 }
 
-// Stores a vector past the caches, for what is read again only after much else; `p` is aligned to the
-// vector. Before another thread reads it, stream_fence().
+// Stores a vector past the caches, for what they would not hold until it is read; `p` is aligned to
+// the vector. Before another thread reads it, stream_fence().
 template <typename T>
 GATEWISE_INLINE void stream(T* p, Vec<T> v) {
 #if GATEWISE_VECTOR_BYTES == 64
