@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
 from gatewise.nn import LSTM, Stack
-from gatewise.ops.reference import batch_norm, recurrence
-from gatewise.ops.reference.batch_norm import BatchNorm
-from gatewise.ops.reference.recurrence import Recurrence
+from gatewise.ops.reference import batch_norm
 from support.batch_norm_oracle import run_direction
+from support.batch_norm_sabotage import WRONG
 from support.compare import assert_close, assert_equal
 
 T, B, I, H = 6, 5, 3, 4  # noqa: E741 - the field's letters
@@ -60,7 +59,9 @@ def ours(layer: LSTM, x: Tensor, lengths: list[int] | None, **named) -> dict[str
     return results(layer, run, x) | averages(layer)
 
 
-def theirs(layer: LSTM, x: Tensor, lengths: list[int] | None) -> dict[str, Tensor]:
+def theirs(
+    layer: LSTM, x: Tensor, lengths: list[int] | None, hx: tuple[Tensor, Tensor] | None = None
+) -> dict[str, Tensor]:
     """Return the same from the oracle; a direction against time turns its sequences round."""
     ends = lengths or [len(x)] * B
     after = {}
@@ -70,7 +71,8 @@ def theirs(layer: LSTM, x: Tensor, lengths: list[int] | None) -> dict[str, Tenso
         for suffix in ("l0", "l0_reverse")[: layer.num_directions]:
             turned = suffix == "l0_reverse"
             given = turn(x, ends) if turned else x
-            y, h, c, held = run_direction(layer, given, ends, suffix)
+            h_0 = None if hx is None else hx[0][len(parts)]
+            y, h, c, held = run_direction(layer, given, ends, suffix, h_0)
             parts.append((turn(y, ends) if turned else y, h, c))
             after.update({f"{name}_{suffix}": value for name, value in held.items()})
         y, h, c = zip(*parts, strict=True)
@@ -120,6 +122,63 @@ def test_steps_beyond_those_seen_in_training_use_the_last_of_them():
     changed = copy.deepcopy(layer)
     changed.running_mean_hh_l0[6:] = 1e6  # never averaged, never read
     assert_equal(ours(changed, an_input(), None) | averages(layer), ours(layer, an_input(), None))
+
+
+@each_lengths
+@pytest.mark.parametrize("training", [True, False])
+def test_each_sequence_with_a_state_of_its_own(training, lengths):
+    layer = trained(bidirectional=True).train(training)
+    h_0 = torch.randn(2, B, H, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
+    hx = h_0, torch.zeros_like(h_0)
+    for _ in range(2):  # then with averages of the first step as well
+        expected = theirs(layer, an_input(), lengths, hx)
+        assert_close(ours(layer, an_input(), lengths, hx=hx), expected, tolerance=1e-12)
+
+
+@each_lengths
+def test_a_learned_state_acts_and_learns(lengths):
+    layer = trained(bidirectional=True, learn_initial_state=True)
+    for name, value in layer.named_parameters():
+        if name.startswith("initial"):
+            nn.init.uniform_(value, -1, 1)
+    expected = theirs(layer, an_input(), lengths)
+    assert_close(ours(layer, an_input(), lengths), expected, tolerance=1e-12)
+    assert expected["grad.initial_h_l0"].norm() > 1e-2
+    layer.eval()
+    still = theirs(layer, an_input(), lengths)
+    assert_close(ours(layer, an_input(), lengths), still, tolerance=1e-12)
+
+
+def test_the_first_moment_of_a_step_is_its_average():
+    layer = make(batch_norm_steps=8)
+    for seed in range(3):
+        layer(an_input(seed, steps=4))
+    twin = make(batch_norm_steps=8)
+    x = an_input(7, steps=12)
+    twin(x)
+    early = averages(layer)
+    layer(x)
+    for name in ("running_mean_c_l0", "running_var_ih_l0"):
+        late, first = getattr(layer, name), getattr(twin, name)
+        torch.testing.assert_close(late[4:], first[4:])
+        torch.testing.assert_close(late[:4], early[name][:4].lerp(first[:4], batch_norm.MOMENTUM))
+
+
+def test_later_averages_do_not_reach_an_earlier_call():
+    layer = trained().eval()
+    x = an_input()
+    expected = torch.autograd.grad(layer(x)[0].square().sum(), layer.weight_hh_l0)
+    loss = layer(x, recompute=2)[0].square().sum()
+    layer.train()(3 * an_input(8))
+    found = torch.autograd.grad(loss, layer.weight_hh_l0)
+    torch.testing.assert_close(found, expected)
+
+
+def test_no_sequences():
+    layer = make(bidirectional=True).eval()
+    none = torch.zeros(T, 0, dtype=torch.bool)
+    y, _ = layer(an_input()[:, :0], reset=none)
+    assert y.shape == (T, 0, 2 * H)
 
 
 def test_without_training_nothing_is_normalised():
@@ -199,62 +258,6 @@ def test_derivatives_and_second_derivatives():
 
     assert torch.autograd.gradcheck(run, (x, *weights))
     assert torch.autograd.gradgradcheck(run, (x, *weights))
-
-
-WRONG = {
-    "another eps": lambda p: p.setattr(batch_norm, "EPS", 2e-5),
-    "another momentum": lambda p: p.setattr(batch_norm, "MOMENTUM", 0.11),
-    "variance of the population averaged": lambda p: p.setattr(BatchNorm, "_track", _biased),
-    "one average for all steps": lambda p: p.setattr(BatchNorm, "_track", _at_first),
-    "averages one step late": lambda p: p.setattr(BatchNorm, "_track", _late),
-    "gradient through the moments missing": lambda p: p.setattr(BatchNorm, "_observed", _detached),
-    "moments of the padding as well": lambda p: p.setattr(BatchNorm, "__init__", _all_valid),
-    "a lone row by its own moments": lambda p: p.setattr(BatchNorm, "_known", _nothing_known),
-    "cell state not normalised": lambda p: p.setattr(
-        Recurrence, "_norm_cells", lambda self, c, *norms: c
-    ),
-    "input by the averages of the product": lambda p: p.setattr(
-        Recurrence, "_norm_input", _as_product
-    ),
-    "layer norm instead": lambda p: p.setattr(
-        Recurrence, "_norm_product", lambda self, v, *norms: recurrence._norm(v, *norms)
-    ),
-}
-TRACK, OBSERVED, INIT, KNOWN = (
-    BatchNorm._track,
-    BatchNorm._observed,
-    BatchNorm.__init__,
-    BatchNorm._known,
-)
-
-
-def _biased(self, t, place, mean, var, many):
-    count = self._valid[t].sum()
-    TRACK(self, t, place, mean, var * (count - 1) / count.clamp(min=1), many)
-
-
-def _at_first(self, t, place, mean, var, many):
-    TRACK(self, -self._first_step, place, mean, var, many)
-
-
-def _late(self, t, place, mean, var, many):
-    TRACK(self, t + 1, place, mean, var, many)
-
-
-def _detached(self, t, place, value, mean, var):
-    return tuple(part.detach() for part in OBSERVED(self, t, place, value, mean, var))
-
-
-def _all_valid(self, statistics, valid, first_step):
-    INIT(self, statistics, torch.ones_like(valid), first_step)
-
-
-def _nothing_known(self, t, place):
-    return tuple(torch.zeros_like(part) for part in KNOWN(self, t, place))
-
-
-def _as_product(self, product, *norms):
-    return torch.stack([self._batch_norm(t, 1, part, *norms) for t, part in enumerate(product)])
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -337,6 +340,12 @@ def test_other_dtypes(dtype):
     torch.testing.assert_close(y.double(), expected, rtol=0, atol=near)
     torch.testing.assert_close(
         layer.running_mean_hh_l0.double(), exact.running_mean_hh_l0, rtol=0, atol=near
+    )
+    weights = layer.state_dict()
+    layer.eval(), exact.load_state_dict(weights), exact.eval()  # rounded, but for the computation
+    y, expected = layer(an_input().to(dtype))[0], exact(an_input().to(dtype).double())[0]
+    torch.testing.assert_close(
+        y.double(), expected, rtol=0, atol=max(4 * torch.finfo(dtype).eps, 1e-5)
     )
 
 

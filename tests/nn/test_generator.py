@@ -68,3 +68,4 @@ def test_it_is_no_part_of_the_state():
     layer = LSTM(3, 5, generator=seeded(1))
     assert layer.state_dict().keys() == torch.nn.LSTM(3, 5).state_dict().keys()
     LSTM(3, 5).load_state_dict(layer.state_dict())
+    assert repr(layer) == "LSTM(3, 5)"

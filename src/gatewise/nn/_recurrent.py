@@ -199,6 +199,7 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
             "bidirectional": (self.bidirectional, False),
             **self.options,
         }
+        del options["generator"]  # its repr is an address
         shown = [f"{name}={value}" for name, (value, usual) in options.items() if value != usual]
         return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
 
@@ -358,7 +359,8 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
         if not self.batch_norm_steps:
             return None
         D = self.num_directions
-        return statistics_of(self, self._suffixes[layer * D : (layer + 1) * D], call.x.shape[1])
+        suffixes = self._suffixes[layer * D : (layer + 1) * D]
+        return statistics_of(self, suffixes, *call.x.shape[:2], alike=call.hx is None)
 
     def _add_input(self, y: Tensor, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Return y + x (T×B×F) if the layer is residual and the widths agree, else y."""

@@ -49,13 +49,17 @@ def reset_averages(module: nn.Module, suffixes: Sequence[str]) -> None:
             getattr(module, f"{name}_{suffix}").fill_(1 if "_var_" in name else 0)
 
 
-def statistics_of(module: nn.Module, suffixes: Sequence[str], batch: int) -> Statistics:
-    """Return what a call with ``batch`` sequences reads and updates.
+def statistics_of(
+    module: nn.Module, suffixes: Sequence[str], steps: int, batch: int, *, alike: bool
+) -> Statistics:
+    """Return what a call reads and updates.
 
     Args:
         module: What has the buffers.
         suffixes: Of their names, for each direction.
+        steps: T.
         batch: B.
+        alike: Whether all sequences begin in the same state.
 
     Raises:
         InvalidStateError: There are no moments of a single sequence.
@@ -68,4 +72,4 @@ def statistics_of(module: nn.Module, suffixes: Sequence[str], batch: int) -> Sta
             "Call eval() on the layer to use its running averages.",
         )
     buffers = [getattr(module, f"{name}_{suffix}") for suffix in suffixes for name in _NAMES]
-    return Statistics.of(buffers, training=module.training)
+    return Statistics.of(buffers, steps=steps, training=module.training, alike=alike)

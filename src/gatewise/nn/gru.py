@@ -77,7 +77,8 @@ class GRU(SingleStateLayer):
         weight_dropout: Probability of zeroing an element of the recurrent weights, for all of a
             forward (Merity, Keskar & Socher 2018).
         generator: What draws initial weights, masks and dropout between layers; None for torch's
-            default generator. A copy of the layer has a copy of it.
+            default generator. It must be on the layer's device; a copy of the layer has a copy of
+            it; ``torch.compile`` breaks its graph where it draws.
         precision: ``bf16`` rounds the operands of the products of x and h to bfloat16, backward as
             well; sums, states, weights and what is returned stay as they are. ``auto`` does so in
             bfloat16 and inside ``torch.autocast`` to it, where results have the dtypes that torch's

@@ -88,7 +88,9 @@ class LSTM(RecurrentLayer):
             the first N steps of a sequence, counted from the beginning of a call or from a cut;
             further steps use the last that was averaged. Averages take a tenth of each new moment:
             where weights moved fast, call the layer in train mode without gradients for a while
-            before ``eval``. It needs two sequences in train mode, and has no native kernel.
+            before ``eval``. A sequence that is handed over in parts, with ``hx``, is not the whole:
+            steps count anew. With ``reset`` it takes the room of all pieces, each as long as the
+            longest. It needs two sequences in train mode, and has no native kernel.
         activation: Function of the candidate and of the cell state on its way out: ``tanh``,
             ``sigmoid``, ``relu``, ``hardtanh``, ``hardsigmoid``; others of torch's, such as
             ``gelu`` or ``softsign``, run without a native kernel.
@@ -105,7 +107,8 @@ class LSTM(RecurrentLayer):
         weight_dropout: Probability of zeroing an element of the recurrent weights, for all of a
             forward (Merity, Keskar & Socher 2018).
         generator: What draws initial weights, masks and dropout between layers; None for torch's
-            default generator. A copy of the layer has a copy of it.
+            default generator. It must be on the layer's device; a copy of the layer has a copy of
+            it; ``torch.compile`` breaks its graph where it draws.
         precision: ``bf16`` rounds the operands of the products of x and h to bfloat16, backward as
             well; sums, states, weights and what is returned stay as they are. ``auto`` does so in
             bfloat16 and inside ``torch.autocast`` to it, where results have the dtypes that torch's

@@ -2,7 +2,9 @@
 
 What `reset` means, taken at its word: every piece between cuts becomes a row that begins at step 0,
 and a direction against time has its rows turned round. The loops reach the same without moving
-anything; this is for what must meet steps by their distance from the beginning of their piece.
+anything; this is for what must meet steps by their distance from the beginning of their piece. It
+takes the room of as many rows as there are pieces, each as long as the longest. How many there are
+depends on data, so a compiler's graph breaks here where there is a ``reset``.
 """
 
 from __future__ import annotations
@@ -68,12 +70,13 @@ def _run_direction(operands: Operands, d: int, run: Callable[[Operands], Result]
         statistics=operands.statistics and operands.statistics.direction(d),
         options=options._replace(stream=options.stream + d),
     )
-    if d == 0 and operands.reset is None:
-        return run(own)
     T, B, _ = x.shape
+    reset = operands.reset if B else None
+    if d == 0 and reset is None:
+        return run(own._replace(reset=None))
     lengths = operands.lengths
     ends = torch.full((B,), T, device=x.device) if lengths is None else lengths
-    pieces = _part(operands.reset, ends, T, reverse=d == 1)
+    pieces = _part(reset, ends, T, reverse=d == 1)
     after_cut = [part[d : d + 1] for part in operands.restart]
     y, final, trace = run(
         own._replace(

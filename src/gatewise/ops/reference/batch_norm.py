@@ -5,9 +5,10 @@ r"""Recurrent batch normalisation: every step by the moments of its own batch.
         {\sqrt{\widehat{\mathrm{Var}}[v] + \epsilon}} + \beta
 
 In training the moments are those of the batch at a step; otherwise running averages of them, which
-each step has for itself, since the first steps of a sequence are unlike those that follow. Source:
-T. Cooijmans, N. Ballas, C. Laurent, Ç. Gülçehre, A. Courville, "Recurrent batch normalization",
-ICLR 2017.
+each step has for itself, since the first steps of a sequence are unlike those that follow. Where
+all sequences begin in the same state, its product has no moments, and stays as it is: normalised,
+it would be nothing in training and a magnified error elsewhere. Source: T. Cooijmans, N. Ballas, C.
+Laurent, Ç. Gülçehre, A. Courville, "Recurrent batch normalization", ICLR 2017.
 """
 
 from __future__ import annotations
@@ -41,18 +42,28 @@ class Statistics(NamedTuple):
             sequences reach.
         running: What training updates in place; empty to update nothing.
         training: Whether the moments are those of the batch.
+        alike: Whether all sequences begin in the same state.
     """
 
     known: tuple[Tensor, ...]
     running: tuple[Tensor, ...]
     training: bool
+    alike: bool
 
     @classmethod
-    def of(cls, buffers: Sequence[Tensor], *, training: bool) -> Statistics:
-        """Return what a call begins with: what it updates does not change what it reads."""
-        if not training:
-            return cls(tuple(buffers), (), training=False)
-        return cls(tuple(buffer.clone() for buffer in buffers), tuple(buffers), training=True)
+    def of(
+        cls, buffers: Sequence[Tensor], *, steps: int, training: bool, alike: bool
+    ) -> Statistics:
+        """Return what a call begins with: what is updated meanwhile does not change what it reads.
+
+        Args:
+            buffers: The running averages, for each direction.
+            steps: T.
+            training: Whether the moments are those of the batch, and become part of the averages.
+            alike: Whether all sequences begin in the same state.
+        """
+        known = tuple(part[:steps].clone() if part.dim() else part.clone() for part in buffers)
+        return cls(known, tuple(buffers) if training else (), training, alike)
 
     def direction(self, d: int) -> Statistics:
         """Return those of direction ``d``."""
@@ -78,17 +89,19 @@ class BatchNorm:
 
     def __call__(self, t: int, place: int, value: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Normalise ``value`` (B×…), what step ``t`` has in one of the `PLACES`."""
-        mean, var = self._known(t, place)
+        if place == 1 and self._first_step + t == 0 and self._statistics.alike:
+            return value * weight + bias
+        mean, var = self._known(t, place, value)
         if self._statistics.training:
             mean, var = self._observed(t, place, value, mean, var)
         return (value - mean) * torch.rsqrt(var + EPS) * weight + bias
 
-    def _known(self, t: int, place: int) -> tuple[Tensor, Tensor]:
+    def _known(self, t: int, place: int, value: Tensor) -> tuple[Tensor, Tensor]:
         known, steps = self._statistics.known, self._statistics.known[-1]
         last = min(self._first_step + t, known[0].shape[0] - 1)
         at = (steps - 1).clamp(0, last).reshape(1)
-        mean, var = (part.index_select(0, at) for part in known[2 * place : 2 * place + 2])
-        return mean, var
+        mean, var = known[2 * place : 2 * place + 2]
+        return mean.index_select(0, at).to(value), var.index_select(0, at).to(value)
 
     def _observed(
         self, t: int, place: int, value: Tensor, known_mean: Tensor, known_var: Tensor
@@ -106,8 +119,12 @@ class BatchNorm:
 
     def _track(self, t: int, place: int, mean: Tensor, var: Tensor, many: Tensor) -> None:
         running, steps = self._statistics.running, self._statistics.running[-1]
-        at = min(self._first_step + t, running[0].shape[0] - 1)
+        step = self._first_step + t
+        at = min(step, running[0].shape[0] - 1)
+        # The first moment of a step is its average: there is nothing yet to average it with.
+        first = (self._statistics.known[-1] <= at) & (step == at)
         for average, moment in zip(running[2 * place : 2 * place + 2], (mean, var), strict=True):
             old = average[at].to(moment)
-            average[at] = torch.where(many, old.lerp(moment, MOMENTUM), old)
+            new = torch.where(first, moment, old.lerp(moment, MOMENTUM))
+            average[at] = torch.where(many, new, old)
         steps.copy_(torch.where(many, steps.clamp(min=at + 1), steps))
