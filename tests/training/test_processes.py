@@ -15,6 +15,7 @@ import torch
 
 from gatewise.errors import InvalidStateError, InvalidTypeError, InvalidValueError
 from gatewise.training import FitInterrupted, FitSettings, fit, storage
+from gatewise.training.workers import reason_of
 from support.tiny_task import TinyTask, assert_same_weights, tiny_network
 
 TESTS = Path(__file__).parents[1]
@@ -73,6 +74,30 @@ def test_ctrl_c_saves_ends_all_processes_and_the_fit_goes_on(tmp_path: Path) -> 
     network = tiny_network(seed=99)
     fit(network, TinyTask(), settings(), progress=False, directory=tmp_path, resume=True)
     assert_same_weights(network, whole)
+
+
+TRACEBACK = """Traceback (most recent call last):
+  File "worker_main.py", line 55, in <module>
+    main()
+    ~~~~^^
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("", ""),
+        ("bad magic\nkilled", "killed"),
+        (TRACEBACK + "ValueError: 3\nof 4", "ValueError: 3"),
+        (
+            TRACEBACK + "KeyError: 'a'\nterminate called without an active exception",
+            "KeyError: 'a'",
+        ),
+        (TRACEBACK + "KeyError: 'a'\n\nDuring it:\n\n" + TRACEBACK + "OSError: b", "OSError: b"),
+    ],
+)
+def test_the_reason_is_the_last_exception(said, reason):
+    assert reason_of(said) == reason
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ class _Worker:
         """The error for one that has ended too early."""
         self._said.seek(0)
         said = self._said.read().decode(errors="replace").strip()
-        last = said.splitlines()[-1] if said else f"exit status {self._process.returncode}"
+        last = reason_of(said) or f"exit status {self._process.returncode}"
         where = f"Fit, process {self.place.rank} of {self.place.world}"
         error = InvalidStateError(where, "to train to the end", f"'{last}'")
         error.add_note(said)
@@ -143,6 +143,16 @@ class _Worker:
             self._process.kill()
             self._process.wait()
         self._said.close()
+
+
+def reason_of(said: str) -> str:
+    """Return the line that says why a process ended: of its last traceback, else its last line.
+
+    Threads of C++ that an exception leaves behind may have had a word after it.
+    """
+    _, traceback, rest = said.rpartition("Traceback (most recent call last):")
+    told = [line for line in rest.splitlines() if line and not line.startswith(" ")]
+    return "" if not told else told[0 if traceback else -1]
 
 
 def _pack(job: FitJob) -> bytes:
