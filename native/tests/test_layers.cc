@@ -89,7 +89,7 @@ void test_extremes(const Kernels& kernels, Cell cell, bool quick, bool bf16 = fa
     if (fades) test_case<T>(kernels, c, {});
     c.T = 4, c.B = 150, c.I = 40, c.H = 9, c.P = c.projection ? 70 : 9;
     test_case<T>(kernels, c, {});
-    if (options % (quick ? 32 : 8) == 0 && fades) {  // saved gates so large that they go past the caches
+    if (options % (quick || bf16 ? 32 : 8) == 0 && fades) {  // saved gates so large that they go past the caches
       c.T = 90, c.B = 64, c.I = 5, c.H = c.P = 50;
       test_case<T>(kernels, c, {});
       c.T = 700, c.B = 8;
