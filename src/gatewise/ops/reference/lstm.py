@@ -16,7 +16,8 @@ Options, each of which may join any other:
 - coupled gates: :math:`i_t = 1 - f_t`; without the forget gate: :math:`f_t = 1`;
 - a limit: :math:`c_t` is held to :math:`\pm` ``cell_clip``;
 - layer norm: :math:`\mathrm{LN}(W_{i\cdot} x_t) + \mathrm{LN}(W_{h\cdot} h_{t-1})`, each over all
-  gates together, and :math:`\tanh(\mathrm{LN}(c_t))`, biases outside;
+  gates together, and :math:`\tanh(\mathrm{LN}(c_t))`, biases outside; batch norm: BN in place of
+  LN, see `gatewise.ops.reference.batch_norm`;
 - other functions for :math:`\sigma` and :math:`\tanh`; dropout and zoneout: `CellOptions`.
 
 Sources: S. Hochreiter, J. Schmidhuber, "Long short-term memory", Neural Computation 9(8), 1997;
