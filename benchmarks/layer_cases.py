@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import gatewise
 import gatewise.nn
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -120,6 +122,16 @@ class Contest:
         def run() -> Tensor:
             with torch.no_grad(), precision:
                 return layer(self.x, **call)[0]
+
+        return run
+
+    def frozen(self) -> Callable[[], Tensor]:
+        """Return a call that runs our layer forward with its weights packed before."""
+        layer = gatewise.freeze(copy.deepcopy(self.layers["ours"]).eval())
+
+        def run() -> Tensor:
+            with torch.no_grad():
+                return layer(self.x)[0]
 
         return run
 

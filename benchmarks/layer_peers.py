@@ -18,11 +18,16 @@ class Library:
     passes: tuple[str, ...]
     forward: dict[str, float] = field(default_factory=dict)  # target by kind
     bf16: tuple[str, ...] = ()  # kinds that run in it
+    packs: bool = False  # its weights when a model is loaded, as `gatewise.freeze` does
 
 
 LIBRARIES = {
     "onnxruntime": Library(
-        "onnxruntime", ("onnxruntime",), ("forward",), {"LSTM": 1.05, "GRU": 1.0, "RNN": 1.0}
+        "onnxruntime",
+        ("onnxruntime",),
+        ("forward",),
+        {"LSTM": 1.05, "GRU": 1.0, "RNN": 1.0},
+        packs=True,
     ),
     # A GRU with torch's reset gate fails in Keras 3.15 in bfloat16, unless it is unrolled.
     "keras": Library(
@@ -43,7 +48,13 @@ def against(kind: str, shapes: list[Shape], rounds: int, peer: Peer, precision: 
         for shape in shapes
         for what in library.passes
     ]
-    columns = (f"{kind}, I = H", f"times {library.title}", "ours, ms", "theirs, ms", "theirs is")
+    ours = ("frozen", "as it is") if library.packs else ("ours",)
+    columns = (
+        f"{kind}, I = H",
+        *(f"{name}, times {library.title}" for name in ours),
+        *(f"{name}, ms" for name in (*ours, "theirs")),
+        "theirs is",
+    )
     wanted = columns if any(row[-1] for row in rows) else columns[:-1]
     table = markdown(wanted, [row[: len(wanted)] for row in rows])
     return f"{heading}\n\n{table}"
@@ -61,12 +72,14 @@ def _measured(contest: Contest, what: str, rounds: int, peer: Peer) -> tuple[str
     answer = peer.load(task)
     # A wrong result has no speed.
     assert_same(contest.arrays("ours"), answer.arrays, contest.precision.tolerance)
-    ours, theirs = peer.beside(getattr(contest, what)("ours"), rounds)
-    target = LIBRARIES[peer.name].forward.get(contest.shape.kind)
-    ratio = theirs / ours
+    library = LIBRARIES[peer.name]
+    calls = [contest.frozen()] if library.packs else []
+    *ours, theirs = peer.beside(rounds, *calls, getattr(contest, what)("ours"))
+    target = library.forward.get(contest.shape.kind)
+    ratios = [theirs / each for each in ours]
     return (
-        judged(ratio, target) if target else f"{ratio:.2f}",
-        f"{1e3 * ours:.2f}",
-        f"{1e3 * theirs:.2f}",
+        judged(ratios[0], target) if target else f"{ratios[0]:.2f}",
+        *(f"{ratio:.2f}" for ratio in ratios[1:]),
+        *(f"{1e3 * each:.2f}" for each in (*ours, theirs)),
         answer.choice,
     )

@@ -83,14 +83,15 @@ class Peer:
         time.sleep(IDLE)
         return self._ask(None, None)
 
-    def beside(self, call: Callable[[], object], rounds: int) -> tuple[float, float]:
-        """Return the median seconds of ``call`` in this process and of the task, in turn."""
-        ours, theirs = [], []
+    def beside(self, rounds: int, *calls: Callable[[], object]) -> list[float]:
+        """Return the median seconds of calls in this process and of the task, in turn."""
+        turns: list[list[float]] = [[] for _ in (*calls, self)]
         for _ in range(rounds):
-            time.sleep(IDLE)
-            ours.append(seconds_awake(call))
-            theirs.append(self.seconds())
-        return median(ours), median(theirs)
+            for took, call in zip(turns, calls, strict=False):
+                time.sleep(IDLE)
+                took.append(seconds_awake(call))
+            turns[-1].append(self.seconds())
+        return [median(took) for took in turns]
 
     def _ask(self, command: Any, limit: float | None) -> Any:
         try:

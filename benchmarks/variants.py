@@ -203,7 +203,7 @@ def _beside_compiled(
             return f"does not compile in {limit:g} s"
         except RuntimeError:
             return "does not compile"
-        took, theirs = compiled.beside(ours, rounds)
+        took, theirs = compiled.beside(rounds, ours)
     return f"{theirs / took:.1f}"
 
 

@@ -76,6 +76,9 @@ struct Layer {
   const void* restart_h = nullptr;  // P, the state after a cut, or null for zeros
   const void* restart_c = nullptr;  // H, or null
   Options options = {};
+  // The weights as Kernels::pack wrote them, for forward, which then reads neither the weights above nor
+  // the norms' biases; or null.
+  const void* packed = nullptr;
 };
 
 // What one forward call writes. No array may overlap another or an input.
@@ -129,6 +132,10 @@ struct Kernels {
   int64_t (*saved_row)(Dtype, Cell, int64_t hidden, bool normalised);
   Status (*forward)(Dtype, const Layer&, const LayerOutput&, const Threads&);
   Status (*backward)(Dtype, const Layer&, const LayerGradient&, const Threads&);
+  // The bytes that pack writes for a layer, to memory aligned to 64, and the writing of them: its weights
+  // as forward reads them, at the same precision, on the same instruction set, with the same options.
+  int64_t (*packed_bytes)(Dtype, const Layer&);
+  Status (*pack)(Dtype, const Layer&, void* packed, const Threads&);
   // Lays open what forward has saved.
   Status (*trace)(Dtype, const Layer&, const void* saved, const LayerTrace&, const Threads&);
   // Elementwise out[i] = function(in[i]) for the accuracy tests; `function` 0 sigmoid, 1 tanh.

@@ -72,6 +72,7 @@ struct BoundLayer : Layer {
     options.stream = stream;
     options.first_step = first_step;
   }
+  void set_packed(Address address) { packed = pointer<void>(address); }
   void set_restart(Address h, Address c) {
     restart_h = pointer<void>(h);
     restart_c = pointer<void>(c);
@@ -120,7 +121,8 @@ NB_MODULE(_native, m) {
                     Address>())
       .def("set_options", &BoundLayer::set_options)
       .def("set_masks", &BoundLayer::set_masks)
-      .def("set_restart", &BoundLayer::set_restart);
+      .def("set_restart", &BoundLayer::set_restart)
+      .def("set_packed", &BoundLayer::set_packed);
 
   nb::class_<BoundGradient>(m, "OptionGradients")
       .def(nb::init<Address, Address, Address, const std::vector<Address>&>());
@@ -164,6 +166,15 @@ NB_MODULE(_native, m) {
            nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
            nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
            nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg())
+      .def("packed_bytes",
+           [](const Kernels& k, Dtype dtype, const BoundLayer& layer) {
+             return k.packed_bytes(dtype, layer);
+           })
+      .def("pack",
+           [](const Kernels& k, Dtype dtype, const BoundLayer& layer, Address packed, int threads) {
+             nb::gil_scoped_release release;
+             return checked(k.pack(dtype, layer, pointer<void>(packed), {run_parallel, threads}));
+           })
       .def("trace",
            [](const Kernels& k, Dtype dtype, const BoundLayer& layer, Address saved,
               const std::vector<Address>& gates, Address cells, int threads) {

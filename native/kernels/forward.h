@@ -43,7 +43,7 @@ class Forward : ForwardStep<P, CellOf> {
     const int64_t block = std::max<int64_t>(1, block_rows / std::max<int64_t>(1, rows.count));
     const int64_t steps_in_block = std::min(block, layer_.steps);
 
-    weights_.pack(thread, team);
+    if (!layer_.packed) weights_.pack(thread, team);
     std::unique_ptr<Scratch> scratch;
     try {
       scratch = std::make_unique<Scratch>(rows.count, steps_in_block * rows.count,

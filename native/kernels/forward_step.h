@@ -36,7 +36,10 @@ class ForwardStep {
                          : nullptr),
         streams_(rows_in_all_ * panels_.saved_columns() * int64_t(sizeof(T)) >= streamed_bytes &&
                  std::uintptr_t(out.saved) % sizeof(Vec<T>) == 0),
-        direct_(rows_in_all_ <= direct_rows && !rows_.normalises), weights_(layer, panels_, direct_),
+        direct_(!layer.packed && rows_in_all_ <= direct_rows && !rows_.normalises),
+        packing_(layer.packed ? 0 : ForwardWeights<P, Cell>::size(layer, direct_)),
+        weights_(layer, layer.packed ? static_cast<T*>(const_cast<void*>(layer.packed)) : packing_.get(),
+                 direct_),
         cells_(has_cells ? layer.batch * panels_.padded : 0),
         unprojected_(layer.weight_hr ? layer.batch * panels_.padded : 0),
         restart_(layer, panels_.padded),
@@ -343,6 +346,7 @@ class ForwardStep {
   const int64_t rows_in_all_;
   T *const saved_cells_, *const saved_norms_;  // null for inference; norms also without any
   const bool streams_, direct_;
+  const Buffer<T> packing_;  // memory for a pack of this call's own
   const ForwardWeights<P, Cell> weights_;
   const Buffer<T> cells_, unprojected_;
   const RestartRows<T> restart_;

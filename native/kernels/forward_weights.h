@@ -17,15 +17,22 @@ class ForwardWeights {
   static constexpr Part input = Cell::input, state = Cell::state, again = again_of<Cell>;
 
  public:
-  // direct: the products read both weights as they are.
-  ForwardWeights(const Layer& layer, const Panels<T, Cell>& panels, bool direct)
-      : layer_(layer), panels_(panels.count), direct_(direct),
+  // memory: of size() numbers, for the team to fill, or as it has been filled. direct: the products
+  // read both weights as they are.
+  ForwardWeights(const Layer& layer, T* memory, bool direct)
+      : layer_(layer), panels_(Panels<T, Cell>(layer.hidden).count), direct_(direct),
         past_caches_(sizeof(Vec<T>) == 64 && panels_ * (ih_size() + hh_size() + again_size()) *
                                                      int64_t(sizeof(F)) >= cached_bytes),
-        projection(layer.projected, N, tile_vectors),
-        ih_(direct ? 0 : panels_ * ih_size()), hh_(direct ? 0 : panels_ * hh_size()),
-        again_(direct ? 0 : panels_ * again_size()), bias_(panels_ * vectors * N),
-        hr_(layer.weight_hr ? projection.vectors * N * layer.hidden : 0) {}
+        projection(layer.projected, N, tile_vectors), memory_(memory),
+        hh_at_(direct ? 0 : panels_ * ih_size()),
+        again_at_(hh_at_ + (direct ? 0 : panels_ * hh_size())),
+        bias_at_(again_at_ + (direct ? 0 : panels_ * again_size())),
+        hr_at_(bias_at_ + panels_ * vectors * N),
+        size_(hr_at_ + (layer.weight_hr ? projection.vectors * N * layer.hidden : 0)) {}
+
+  static int64_t size(const Layer& layer, bool direct) {
+    return ForwardWeights(layer, nullptr, direct).size_;
+  }
 
   void pack(int thread, int team) const {
     const Range range = even_range(panels_, thread, team);
@@ -53,11 +60,11 @@ class ForwardWeights {
     stream_fence();
   }
 
-  F* ih_panel(int64_t p) const { return ih_.get() + p * ih_size(); }
-  F* hh_panel(int64_t p) const { return hh_.get() + p * hh_size(); }
-  F* again_panel(int64_t p) const { return again_.get() + p * again_size(); }
-  T* bias(int64_t p) const { return bias_.get() + p * vectors * N; }
-  T* hr_panel(int64_t vector) const { return hr_.get() + vector * N * layer_.hidden; }
+  F* ih_panel(int64_t p) const { return operands(0) + p * ih_size(); }
+  F* hh_panel(int64_t p) const { return operands(hh_at_) + p * hh_size(); }
+  F* again_panel(int64_t p) const { return operands(again_at_) + p * again_size(); }
+  T* bias(int64_t p) const { return memory_ + bias_at_ + p * vectors * N; }
+  T* hr_panel(int64_t vector) const { return memory_ + hr_at_ + vector * N * layer_.hidden; }
 
   // Operands of a panel.
   int64_t ih_size() const { return factors<P>(layer_.input) * input.count * N; }
@@ -65,6 +72,9 @@ class ForwardWeights {
   int64_t again_size() const { return factors<P>(layer_.projected) * again.count * N; }
 
  private:
+  static_assert(sizeof(F) == sizeof(T));
+  F* operands(int64_t at) const { return reinterpret_cast<F*>(memory_ + at); }
+
   void add_bias(const Part& part, int64_t p, const T* bias_of) const {
     for (int i = 0; bias_of && i < part.count; ++i) {
       const int64_t unit = first_unit<Cell, N>(p, i);
@@ -86,8 +96,8 @@ class ForwardWeights {
   const Chunks projection;  // the columns of y, when h is projected
 
  private:
-  const Buffer<F> ih_, hh_, again_;
-  const Buffer<T> bias_, hr_;
+  T* const memory_;
+  const int64_t hh_at_, again_at_, bias_at_, hr_at_, size_;
 };
 
 }  // namespace GATEWISE_ISA

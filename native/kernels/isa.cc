@@ -84,6 +84,10 @@ const Kernels kernels = {
     [](Dtype dtype, const Layer& layer, const LayerGradient& grad, const Threads& threads) {
       return cell(dtype, layer).backward(layer, grad, threads);
     },
+    [](Dtype dtype, const Layer& layer) { return cell(dtype, layer).packed_bytes(layer); },
+    [](Dtype dtype, const Layer& layer, void* packed, const Threads& threads) {
+      return cell(dtype, layer).pack(layer, packed, threads);
+    },
     [](Dtype dtype, const Layer& layer, const void* saved, const LayerTrace& out,
        const Threads& threads) {
       return cell(dtype, layer).trace(layer, saved, out, threads);

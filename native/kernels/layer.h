@@ -13,6 +13,8 @@ struct CellKernels {
   int64_t (*saved_row)(int64_t hidden, bool normalised);
   Status (*forward)(const Layer&, const LayerOutput&, const Threads&);
   Status (*backward)(const Layer&, const LayerGradient&, const Threads&);
+  int64_t (*packed_bytes)(const Layer&);
+  Status (*pack)(const Layer&, void* packed, const Threads&);
   Status (*trace)(const Layer&, const void* saved, const LayerTrace&, const Threads&);
 };
 
@@ -39,6 +41,23 @@ Status backward(const Layer& layer, const LayerGradient& grad, const Threads& th
 }
 
 template <typename P, template <typename> class CellOf>
+int64_t packed_bytes(const Layer& layer) {
+  using T = Number<P>;
+  return ForwardWeights<P, CellOf<T>>::size(layer, false) * int64_t(sizeof(T));
+}
+
+template <typename P, template <typename> class CellOf>
+Status pack(const Layer& layer, void* packed, const Threads& threads) {
+  using T = Number<P>;
+  using Weights = ForwardWeights<P, CellOf<T>>;
+  Weights weights(layer, static_cast<T*>(packed), false);
+  threads.run([](void* self, int thread, int team) {
+    static_cast<Weights*>(self)->pack(thread, team);
+  }, &weights, threads.count);
+  return Status::ok;
+}
+
+template <typename P, template <typename> class CellOf>
 Status trace(const Layer& layer, const void* saved, const LayerTrace& out,
              const Threads& threads) try {
   if (!lengths_valid(layer)) return Status::bad_length;
@@ -54,7 +73,8 @@ constexpr bool compiled = std::is_same_v<P, Bf16> ? GATEWISE_BF16 : GATEWISE_FUL
 template <typename P, template <typename> class CellOf>
 constexpr CellKernels kernels_of() {
   if constexpr (compiled<P>)
-    return {saved_row<P, CellOf>, forward<P, CellOf>, backward<P, CellOf>, trace<P, CellOf>};
+    return {saved_row<P, CellOf>,    forward<P, CellOf>, backward<P, CellOf>,
+            packed_bytes<P, CellOf>, pack<P, CellOf>,    trace<P, CellOf>};
   else
     return {};
 }

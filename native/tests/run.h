@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -64,6 +65,7 @@ struct Setup {
   bool wants_state = true;      // the gradients of h0 and c0
   bool wants_restart = true;    // the gradients of the state after a cut
   bool final_gradients = true;  // gradients of h_n and c_n come in; otherwise null, for zeros
+  bool packed = false;          // forward reads its weights as packed before, and no others
 };
 
 // The numbers of a problem where a kernel reads them.
@@ -109,12 +111,41 @@ struct Inputs {
   }
 };
 
+// A layer with its weights packed beside it, and not a number where they were.
+template <typename T>
+class Packed {
+ public:
+  Packed(const Kernels& kernels, const Inputs<T>& in, const Setup& setup)
+      : nothing_(4 * in.p.H * std::max(in.p.I, in.p.H), std::numeric_limits<T>::quiet_NaN()),
+        memory_(View::flat(kernels.packed_bytes(dtype_of<T>(in.p), in.layer()) / int64_t(sizeof(T))),
+                0) {
+    layer_ = in.layer();
+    const Status status =
+        kernels.pack(dtype_of<T>(in.p), layer_, memory_.get(), {setup.run, setup.threads});
+    check(status == Status::ok, "pack returned %d", int(status));
+    memory_.values("packed");
+    layer_.packed = memory_.get();
+    for (const void** weight : {&layer_.weight_ih, &layer_.weight_hh, &layer_.bias_ih, &layer_.bias_hh,
+                                &layer_.weight_hr, &layer_.options.norm[1], &layer_.options.norm[3]})
+      if (*weight) *weight = nothing_.data();
+  }
+
+  const gatewise::Layer& layer() const { return layer_; }
+
+ private:
+  const std::vector<T> nothing_;
+  Output<T> memory_;
+  gatewise::Layer layer_;
+};
+
 // Forward, for training and for inference, which must give the same; leaves y and saved for backward.
 template <typename T>
 void run_forward(const Kernels& kernels, const Inputs<T>& in, const Setup& setup, Output<T>& y,
                  Output<T>& saved, Result& result) {
   const Problem& p = in.p;
-  const gatewise::Layer layer = in.layer();
+  std::unique_ptr<Packed<T>> packed;
+  if (setup.packed) packed = std::make_unique<Packed<T>>(kernels, in, setup);
+  const gatewise::Layer layer = packed ? packed->layer() : in.layer();
   const gatewise::Threads threads{setup.run, setup.threads};
   for (const bool save : {false, true}) {
     Output<T> other_y(in.y_view, setup.offset);

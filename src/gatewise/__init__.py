@@ -12,19 +12,32 @@ from gatewise._version import __version__
 
 if TYPE_CHECKING:
     from gatewise import errors, nn, tasks
-    from gatewise.nn import replace
+    from gatewise.nn import freeze, replace, unfreeze
     from gatewise.ops import use_backend
     from gatewise.tasks import Forecaster, load
 
-__all__ = ["Forecaster", "__version__", "errors", "load", "nn", "replace", "tasks", "use_backend"]
+__all__ = [
+    "Forecaster",
+    "__version__",
+    "errors",
+    "freeze",
+    "load",
+    "nn",
+    "replace",
+    "tasks",
+    "unfreeze",
+    "use_backend",
+]
 
 _HOMES = {
     "Forecaster": "gatewise.tasks",
     "errors": "gatewise",
+    "freeze": "gatewise.nn",
     "load": "gatewise.tasks",
     "nn": "gatewise",
     "replace": "gatewise.nn",
     "tasks": "gatewise",
+    "unfreeze": "gatewise.nn",
     "use_backend": "gatewise.ops",
 }
 

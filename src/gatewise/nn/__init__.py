@@ -1,6 +1,7 @@
 """Layers: drop-ins for torch's recurrent layers, and what is built from them."""
 
 from gatewise.nn.cell import GRUCell, LSTMCell, RNNCell
+from gatewise.nn.freeze import freeze, unfreeze
 from gatewise.nn.gru import GRU, GRUTrace
 from gatewise.nn.lstm import LSTM, Trace
 from gatewise.nn.replace import replace
@@ -19,5 +20,7 @@ __all__ = [
     "Stack",
     "StackState",
     "Trace",
+    "freeze",
     "replace",
+    "unfreeze",
 ]

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.conventions import parameter_suffix
 from gatewise.nn import _validate
+from gatewise.nn._frozen import Frozen
 from gatewise.nn._initial_values import Init, draw_as_torch, set_initial_values
 from gatewise.nn._layout import Arranged, States, arrange, restore, restore_trace, zero_padding
 from gatewise.nn._masks import draw_seed, drop_between, drop_input, drop_weights
@@ -65,6 +66,9 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
     generator: torch.Generator | None = None
     precision: Precision = "auto"
     backend: Backend = "auto"
+
+    frozen: Frozen | None = None
+    """What `gatewise.freeze` made of the layer."""
 
     def __init__(
         self,
@@ -295,6 +299,9 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
         x, results, options = call.x, [], self._cell_options(bf16=bf16)
         draws = options.masked or self.input_dropout or self.weight_dropout
         seed = draw_seed(x.device, self.generator) if self.training and draws else None
+        packs = None
+        if self.frozen and not self.training and not torch.compiler.is_compiling():
+            packs = self.frozen.packs(self.kind, weights)
         for layer, (layer_weights, states) in enumerate(
             zip(weights, self._layer_states(call), strict=True)
         ):
@@ -316,6 +323,7 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
                 seed=seed,
                 restart=self._restart(layer) if reset is not None else (),
                 statistics=self._statistics(layer, call),
+                packed=packs[layer] if packs else None,
                 recompute=recompute,
                 backend=self.backend,
             )

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from gatewise.errors import InvalidStateError, InvalidValueError
+from gatewise.ops.packed import PackedWeights
 from gatewise.ops.reference import CELLS, PLAIN, CellOptions
 from gatewise.ops.reference.batch_norm import Statistics
 from gatewise.ops.reference.weights import Weights, count_plain, split_weights, weight_shapes
@@ -36,6 +37,7 @@ class Operands(NamedTuple):
         restart: The states after a cut, h D×P, then D×H; empty for zeros.
         options: Of the cell.
         statistics: Of batch norm, with that option.
+        packed: The weights as the kernels read them, if they are kept between calls.
     """
 
     cell: str
@@ -48,6 +50,7 @@ class Operands(NamedTuple):
     restart: Sequence[Tensor] = ()
     options: CellOptions = PLAIN
     statistics: Statistics | None = None
+    packed: PackedWeights | None = None
 
     @property
     def hidden(self) -> int | torch.SymInt:
@@ -177,7 +180,7 @@ def refuse_transform(*_: Any, **__: Any) -> NoReturn:
 
 
 def _fits(operands: Operands, dtypes: Sequence[torch.dtype]) -> bool:
-    name, x, states, _, lengths, reset, seed, restart, options, _ = operands
+    name, x, states, _, lengths, reset, seed, restart, options, *_ = operands
     cell = CELLS.get(name)
     if cell is None or len(states) != len(cell.states):
         return False

@@ -16,6 +16,7 @@ from gatewise.ops import cudnn, kernels, native, operators
 from gatewise.ops._operands import Operands
 from gatewise.ops.apart import run_apart
 from gatewise.ops.backends import Backend, asked
+from gatewise.ops.packed import PackedWeights
 from gatewise.ops.recompute import run_in_pieces
 from gatewise.ops.reference import PLAIN, CellOptions
 from gatewise.ops.reference.batch_norm import Statistics
@@ -62,6 +63,7 @@ def run_layer(
     seed: Tensor | None = None,
     restart: Sequence[Tensor] = (),
     statistics: Statistics | None = None,
+    packed: PackedWeights | None = None,
     recompute: int | None = None,
     backend: Backend = "auto",
 ) -> LayerResult:
@@ -79,6 +81,8 @@ def run_layer(
         seed: Of the masks, int64 with one element; None for no dropout.
         restart: The states after a cut, h D×P, then c D×H; empty for zeros.
         statistics: Of batch norm, with that option; in training not under function transforms.
+        packed: Of these weights, if they are kept between calls; made at the first of them. The
+            operator under compilation, the reference and cuDNN read the weights themselves.
         recompute: Keep the state of every so many steps only and run again between, in training;
             None keeps what backward needs. Not with ``trace``, nor under function transforms, and
             differentiable once.
@@ -92,7 +96,7 @@ def run_layer(
     """
     name, by = asked(backend)
     operands = Operands(
-        cell, x, states, weights, lengths, reset, seed, restart, options, statistics
+        cell, x, states, weights, lengths, reset, seed, restart, options, statistics, packed
     )
     obstacle = None
     if name != "reference":

@@ -118,6 +118,7 @@ def forward(operands: Operands, *, save: bool) -> tuple[Tensor, list[Tensor], Te
     """
     check_layer(operands, tuple(DTYPES))
     call = _Call(operands)
+    call.use_packed()
     outputs = y, final, saved = new_outputs(operands, save=save, empty=new_large, sizes=call.sizes)
     threads = torch.get_num_threads()
     y_step, y_row, _ = y.stride()
@@ -234,7 +235,7 @@ class _Call:
     """The checked operands of one call as the kernels take them, kept alive while they run."""
 
     def __init__(self, operands: Operands) -> None:
-        cell, x, states, weights, lengths, reset, seed, restart, options, _ = operands
+        cell, x, states, weights, lengths, reset, seed, restart, options, *_, packed = operands
         self.operands = operands = Operands(
             cell,
             _rows_contiguous(x),
@@ -245,6 +246,7 @@ class _Call:
             seed,
             [part.contiguous() for part in restart],
             options,
+            packed=packed,
         )
         self.dtype = precision_of(operands.x.dtype, operands.options)
         self.kernels = KERNELS[self.dtype]
@@ -252,9 +254,27 @@ class _Call:
         split = operands.split(operands.weights)
         self.layers = [self._layer(d, split[d]) for d in range(self.sizes.D)]
 
+    def use_packed(self) -> None:
+        """Let forward read the packed weights, if any: made at the first call that wants them."""
+        operands = self.operands
+        if operands.packed is not None:
+            key = operands.cell, self.dtype, operands.options.plain
+            packs = operands.packed.get(key, self._packs)
+            for layer, pack in zip(self.layers, packs, strict=True):
+                layer.set_packed(pack.data_ptr())
+
+    def _packs(self) -> list[Tensor]:
+        """The weights of each direction as forward reads them, on huge pages if they fill such."""
+        packs = []
+        for layer in self.layers:
+            size = self.kernels.packed_bytes(self.dtype, layer)
+            packs.append(_native.workspace_tensor(DTYPES[torch.float32], (size // 4,)))
+            self.kernels.pack(self.dtype, layer, packs[-1].data_ptr(), torch.get_num_threads())
+        return packs
+
     def _layer(self, d: int, weights: Weights) -> _native.Layer:
         """One direction, with all that it needs."""
-        cell, x, states, _, lengths, reset, seed, restart, options, _ = self.operands
+        cell, x, states, _, lengths, reset, seed, restart, options, *_ = self.operands
         sizes = self.sizes
         x_step, x_row, _ = x.stride()
         layer = _native.Layer(

@@ -279,7 +279,7 @@ def through_reference(
     operands: Operands, *, trace: bool
 ) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor] | None]:
     """Run a layer in plain torch; returns what `recurrent` does."""
-    cell, x, states, weights, lengths, reset, seed, restart, options, statistics = operands
+    cell, x, states, weights, lengths, reset, seed, restart, options, statistics, _ = operands
     return reference.layer(
         reference.CELLS[cell],
         x,

@@ -69,6 +69,7 @@ def _pieces(operands: Operands, d: int, steps: int) -> Iterator[_Piece]:
             reset=None if reset is None else reset[start:stop],
             restart=restart,
             options=options._replace(first_step=options.first_step + start, reverse=reverse),
+            packed=None,  # of all directions
         )
         yield _Piece(start, stop, piece, cut)
 
