@@ -38,7 +38,11 @@ class Forward : ForwardStep<P, CellOf> {
     const RowShare rows(layer_, split, thread, team);
     const bool by_units = split == Split::units;
     const int part = by_units ? thread : 0, parts = by_units ? team : 1;
-    const Range panels = even_range(panels_.count, part, parts);
+    // Panels that do not deal out evenly are for all threads, each with some of the rows.
+    const bool shares = !rowwise<Cell> && !direct_ && rows.count >= 4 * parts;
+    const Range shared{panels_.count - (shares ? panels_.count % parts : 0), panels_.count};
+    const Range panels = even_range(shared.first, part, parts);
+    const Range finished{panels.first, part == parts - 1 ? shared.last : panels.last};
     const Range chunks = even_range(weights_.projection.count, part, parts);
     const int64_t block = std::max<int64_t>(1, block_rows / std::max<int64_t>(1, rows.count));
     const int64_t steps_in_block = std::min(block, layer_.steps);
@@ -63,7 +67,11 @@ class Forward : ForwardStep<P, CellOf> {
     for (int64_t s = 0; s < layer_.steps; s += steps_in_block) {
       const int64_t last = std::min(s + steps_in_block, layer_.steps);
       const int64_t count = point_block(*scratch, rows, s, last);
-      if (!fused) project_input(*scratch, panels, count);
+      if (!fused) {
+        project_input(*scratch, panels, {0, count});
+        project_input(*scratch, shared, even_range(count, part, parts));
+        if (shared.size()) barrier_.wait(thread, team);
+      }
       int64_t block_row = 0;
       for (int64_t step = s; step < last; ++step) {
         const int64_t running = rows.running(schedule_.running(step));
@@ -72,9 +80,13 @@ class Forward : ForwardStep<P, CellOf> {
         if (direct_)
           this->advance_directly(*scratch, rows, panels, running, scratch->x.data() + block_row);
         else
-          this->advance(*scratch, rows, panels, running,
-                        fused ? this->x_factors(*scratch) + block_row : nullptr,
-                        z_row(*scratch, block_row));
+          for (const auto& [which, mine] : {std::pair(panels, Range{0, running}),
+                                            std::pair(shared, even_range(running, part, parts))}) {
+            this->advance(*scratch, rows, which, mine,
+                          fused ? this->x_factors(*scratch) + block_row : nullptr,
+                          z_row(*scratch, block_row));
+            if (!rowwise<Cell> && !layer_.weight_hr) this->round_h(rows, step, mine, units_of(which));
+          }
         if constexpr (twice<Cell>) {
           this->gate(*scratch, rows, panels, running);
           if (by_units) barrier_.wait(thread, team);
@@ -88,8 +100,6 @@ class Forward : ForwardStep<P, CellOf> {
           const Range all = deals ? Range{0, panels_.count} : panels;
           this->run_rows(*scratch, rows, step, mine, all, block_row);
           if (!layer_.weight_hr) this->round_h(rows, step, mine, units_of(all));
-        } else if (!layer_.weight_hr) {
-          this->round_h(rows, step, {0, running}, units_of(panels));
         }
         if (by_units) barrier_.wait(thread, team);
         if (layer_.weight_hr) {
@@ -97,8 +107,8 @@ class Forward : ForwardStep<P, CellOf> {
           if (by_units) barrier_.wait(thread, team);
         }
         const Range outputs = layer_.weight_hr ? even_range(layer_.projected, part, parts)
-                                               : units_of(panels);
-        this->finish_rows(*scratch, rows, step, running, panels, outputs);
+                                               : units_of(finished);
+        this->finish_rows(*scratch, rows, step, running, finished, outputs);
         block_row += running;
       }
     }
@@ -152,9 +162,10 @@ class Forward : ForwardStep<P, CellOf> {
     return count;
   }
 
-  void project_input(Scratch& scratch, Range panels, int64_t count) {
+  void project_input(Scratch& scratch, Range panels, Range mine) {
     for (int64_t p = panels.first; p < panels.last; ++p) {
-      for_row_tiles(count, [&](auto R, int64_t row) {
+      for_row_tiles(mine.size(), [&](auto R, int64_t first) {
+        const int64_t row = mine.first + first;
         Tile<T, R, vectors> tile;
         this->input_product(tile, this->x_factors(scratch) + row, p);
         for (int r = 0; r < R; ++r)

@@ -115,12 +115,13 @@ class ForwardStep {
       return scratch.h_used.data();
   }
 
-  // One step: z += h_before·W_hhᵀ, then the cell, both on the tile. z starts from the rows of x if
-  // they are given, and from the stored input product otherwise.
-  void advance(Scratch& scratch, const RowShare& rows, Range panels, int64_t running,
+  // One step of the rows `mine`: z += h_before·W_hhᵀ, then the cell, both on the tile. z starts from
+  // the rows of x if they are given, and from the stored input product otherwise.
+  void advance(Scratch& scratch, const RowShare& rows, Range panels, Range mine,
                const Factor<P>* const* x, const T* stored) {
     for (int64_t p = panels.first; p < panels.last; ++p) {
-      for_row_tiles(running, [&](auto R, int64_t row) {
+      for_row_tiles(mine.size(), [&](auto R, int64_t first) {
+        const int64_t row = mine.first + first;
         Tile<T, R, vectors> tile;
         RowPointers<Factor<P>, R> h;
         for (int r = 0; r < R; ++r) h.row[r] = h_factors(scratch)[row + r];

@@ -58,7 +58,7 @@ void test_sizes(const Kernels& kernels, Cell cell, Variant variant, bool bf16) {
       setup.strided = one_in(2), setup.offset = int(random() % 4);
       setup.wants_x = !one_in(5), setup.wants_state = !one_in(3);
       setup.wants_restart = !one_in(3), setup.final_gradients = !one_in(3);
-      setup.packed = one_in(3);
+      setup.packed = c.seed % 3 == 0;
       if (steps * B > 99) c.B = 9;
       test_case<T>(kernels, with_variant(c, variant), setup);
     }

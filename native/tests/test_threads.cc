@@ -10,19 +10,21 @@ namespace {
 long checked = 0;
 
 // Large enough to be worth threads; few and many rows, so that both ways to share work are met, one
-// with weights beyond the cache of a core, and one with neither rows nor units for all threads.
+// with weights beyond the cache of a core, one with neither rows nor units for all threads, and one
+// with units left over that all share by rows.
 std::vector<Case> plain_cases(Cell cell, int64_t lanes) {
   const int64_t H = 2 * lanes + 3 > 40 ? 2 * lanes + 3 : 40;
   std::vector<Case> all;
   if (cell > Cell::rnn_relu) return all;  // works as those with options do
   for (const bool projection : {false, true})
     for (const bool features : {false, true})
-      for (const int64_t B : {1, 3, 5, 33, 81}) {
+      for (const int64_t B : {1, 3, 5, 21, 33, 81}) {
         if (cell != Cell::lstm && (projection || B == 33)) continue;
         Case c;
         c.cell = cell;
         c.T = B == 1 ? 17 : 9, c.B = B, c.H = B == 1 ? 160 : H, c.I = B == 1 ? 70 : 37;
         if (B == 3) c.H = std::max<int64_t>(4 * lanes, 8), c.I = 4000 / c.H;
+        if (B == 21) c.T = 5, c.H = 6 * lanes + 3;
         c.projection = projection, c.P = projection ? c.H - 7 : c.H;
         c.lengths = c.reset = c.reverse = features;
         c.seed = unsigned(B);
