@@ -4,7 +4,8 @@
 // this border, and no pointer is kept after a call; scratch memory is (workspace.h). All arrays are
 // row-major. Shape letters: T steps, B batch, I input, H hidden, P width of h (H without projection),
 // G gates, stacked along the first axis of a weight: i, f, g, o for the LSTM, f, g, o with coupled gates
-// and i, g, o without the forget gate; r, z, n for the GRU.
+// and i, g, o without the forget gate; r, z, n for the GRU; z, n and f, i, g for the minimal cells, which
+// have no weights of h.
 #pragma once
 #include <cstdint>
 
@@ -20,7 +21,7 @@ enum class Dtype : int { float32 = 0, float64 = 1, bfloat16 = 2 };
 // The cells, in kernels/cells/. A new one takes a line here.
 #define GATEWISE_CELLS(each) \
   each(lstm) each(gru) each(rnn_tanh) each(rnn_relu) each(lstm_coupled) each(lstm_no_forget) \
-  each(gru_before)
+  each(gru_before) each(min_gru) each(min_gru_positive) each(min_lstm) each(min_lstm_positive)
 #define GATEWISE_NAME(name) name,
 enum class Cell : int { GATEWISE_CELLS(GATEWISE_NAME) };
 #undef GATEWISE_NAME
@@ -67,9 +68,9 @@ struct Layer {
   const void* h0;          // B×P
   const void* c0;          // B×H, or null for a cell whose state is h alone
   const void* weight_ih;   // G·H×I
-  const void* weight_hh;   // G·H×P
+  const void* weight_hh;   // G·H×P, or null for a minimal cell
   const void* bias_ih;     // G·H, or null together with bias_hh
-  const void* bias_hh;     // G·H, or null
+  const void* bias_hh;     // G·H, or null, as for a minimal cell
   const void* weight_hr;   // P×H, or null when P = H; for the LSTM alone
   const int64_t* lengths;  // B, each in 0..T, or null for T; a row of 0 hands its state on
   const uint8_t* reset;    // T×B, nonzero cuts between t-1 and t, or null
@@ -106,7 +107,7 @@ struct LayerGradient {
   void* grad_h0;                // B×P, or null together with grad_c0 when not wanted
   void* grad_c0;                // B×H, or null
   void* grad_weight_ih;         // G·H×I
-  void* grad_weight_hh;         // G·H×P
+  void* grad_weight_hh;         // G·H×P, or null like weight_hh
   void* grad_bias_ih;           // G·H, or null without biases
   void* grad_bias_hh;           // G·H, or null
   void* grad_weight_hr;         // P×H, or null when P = H

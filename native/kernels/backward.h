@@ -121,11 +121,12 @@ class Backward : BackwardStep<P, CellOf> {
         this->step_by_rows(share, arrays, at, s, running(s), row);
       else
         this->step(share, arrays, at, running(s), row);
-      wait(share);
+      if (feeds_back<Cell>) wait(share);
       if (layer_.reset) cut(share, arrays, s, running(s), row);
       behind = row;
     }
     arrays.accumulate(share, at, count, first_sum);
+    if (!feeds_back<Cell>) wait(share);  // the gradient of x takes those of all units
     if (grad_.grad_x) input_gradient(share, arrays, at, count);
     wait(share);  // all have read what the next block overwrites
     for (int64_t p = share.panels.first; p < share.panels.last; ++p)

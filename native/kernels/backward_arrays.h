@@ -119,7 +119,7 @@ class GradientArrays {
   static constexpr int N = Simd<T>::lanes;
   static constexpr int64_t tile_width = tile_vectors * N;
   using InputSum = WeightGradient<P, Cell::input.count>;
-  using StateSum = WeightGradient<P, Cell::state.count>;
+  using StateSum = WeightGradient<P, std::max(1, Cell::state.count)>;
   using AgainSum = WeightGradient<P, std::max(1, again_of<Cell>.count)>;
   using ProjectionSum = WeightGradient<T, tile_vectors>;
 
@@ -146,7 +146,8 @@ class GradientArrays {
         bias_(panels.count * width), dh_(layer.weight_hr ? capacity * layer.projected : 0),
         h_(layer.weight_hr ? groups() * capacity * tile_width : 0),
         gated_(twice<Cell> ? capacity * panels.padded : 0), ih(panels.count, layer.input),
-        hh(panels.count, layer.projected), again(twice<Cell> ? panels.count : 0, layer.projected) {
+        hh(feeds_back<Cell> ? panels.count : 0, layer.projected),
+        again(twice<Cell> ? panels.count : 0, layer.projected) {
     if (layer.weight_hr) hr = ProjectionSum(groups(), layer.projected);
   }
 
@@ -190,19 +191,20 @@ class GradientArrays {
   // Zero sums for a panel.
   void clear(int64_t p) {
     ih.clear(p);
-    hh.clear(p);
+    if constexpr (feeds_back<Cell>) hh.clear(p);
     if constexpr (twice<Cell>) again.clear(p);
   }
 
   // Adds the products over the `count` rows of a block to the sums of weights, or sets them.
   void accumulate(const GradientShare& share, StepPointers<P>& at, int64_t count, bool first) {
     const F* const* x = at.outer_x.gather(at.x, count);
-    const F* const* h_before = at.outer_h.gather(at.h_before, count);
+    const F* const* h_before = feeds_back<Cell> ? at.outer_h.gather(at.h_before, count) : nullptr;
     const F* const* gated = twice<Cell> ? at.outer_gated.gather(at.gated, count) : nullptr;
     for (int64_t p = share.panels.first; p < share.panels.last; ++p) {
       const F* outer = outer_dz(p, at, count);
       ih.add(p, x, factors<P>(count), outer + input_first, width, first);
-      hh.add(p, h_before, factors<P>(count), outer + state_first, width, first);
+      if constexpr (feeds_back<Cell>)
+        hh.add(p, h_before, factors<P>(count), outer + state_first, width, first);
       if constexpr (twice<Cell>)
         again.add(p, gated, factors<P>(count), outer + again_of<Cell>.first * N, width, first);
       if constexpr (!rowwise<Cell>) add_bias(bias(p), dz(p, 0), count);
@@ -215,7 +217,7 @@ class GradientArrays {
   void merge(const GradientArrays& other, Range of_panels, Range of_groups) {
     for (int64_t p = of_panels.first; p < of_panels.last; ++p) {
       ih.merge(other.ih, p);
-      hh.merge(other.hh, p);
+      if constexpr (feeds_back<Cell>) hh.merge(other.hh, p);
       if constexpr (twice<Cell>) again.merge(other.again, p);
       for (int64_t i = 0; i < Cell::vectors * N; ++i) bias(p)[i] += other.bias(p)[i];
     }
@@ -230,7 +232,8 @@ class GradientArrays {
     };
     for (int64_t p = of_panels.first; p < of_panels.last; ++p) {
       unpack(Cell::input, grad.grad_weight_ih, ih.panel(p), p, layer.input);
-      unpack(Cell::state, grad.grad_weight_hh, hh.panel(p), p, layer.projected);
+      if constexpr (feeds_back<Cell>)
+        unpack(Cell::state, grad.grad_weight_hh, hh.panel(p), p, layer.projected);
       if constexpr (twice<Cell>)
         unpack(Cell::again, grad.grad_weight_hh, again.panel(p), p, layer.projected);
       if constexpr (rowwise<Cell>) continue;  // its bias is among the sums of the rows

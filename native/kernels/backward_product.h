@@ -21,7 +21,7 @@ GATEWISE_INLINE void multiply_panel(Tile<Number<P>, R, NV>& tile, RowPointers<Fa
 
 // Calls sink(tile, first row) with start + dz[rows]·weights for all tiles of `count` rows, where
 // start(tile, first row, r, v) sets one vector; of dz `columns` columns take part, which begin at
-// element `first` of a row.
+// element `first` of a row; none take part in what lies behind a step of a minimal cell.
 // The sum runs over so few panels at a time that their weights stay in the second-level cache while
 // all the rows pass; `partials` holds the tiles in between.
 template <typename P, typename Cell, int columns, typename Start, typename Sink>
@@ -30,35 +30,44 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
                  int vectors, Start&& start, Sink&& sink) {
   using T = Number<P>;
   constexpr int N = Simd<T>::lanes;
-  constexpr int64_t cached_bytes = 192 << 10;
-  const int64_t panel_size = columns * N / group<P> * vectors * N;
-  const int64_t sums = ceil_div(arrays.panels.count * panel_size * int64_t(sizeof(T)), cached_bytes);
-  for (int sum = 0; sum < sums; ++sum) {
-    const Range panels = even_range(arrays.panels.count, sum, int(sums));
+  if constexpr (columns == 0) {
     for_tiles(vectors, count, [&](auto R, auto NV, int64_t row) {
       Tile<T, R, NV> tile;
-      T* partial = partials + row * tile_vectors * N;
       for (int r = 0; r < R; ++r)
-        for (int v = 0; v < NV; ++v)
-          if (sum == 0)
-            start(tile, row, r, v);
-          else
-            tile.v[r][v] = load(partial + (r * NV + v) * N);
-      RowPointers<Factor<P>, R> a;
-      for (int r = 0; r < R; ++r)
-        a.row[r] = arrays.dz(panels.first, rows[row + r]) + first / group<P>;
-      const Factor<P>* b = weights + panels.first * panel_size;
-      for (int64_t p = panels.first; p < panels.last; ++p, b += panel_size) {
-        // The next panel's rows: other threads have written them, or they lie far apart.
-        for (int r = 0; r < R && p + 1 < panels.last; ++r)
-          prefetch<factors<P>(columns), false>(a.row[r] + arrays.panel_size());
-        multiply_panel<P, Cell, columns>(tile, a, b, hidden - p * Cell::units * N);
-        for (int r = 0; r < R; ++r) a.row[r] += arrays.panel_size();
-      }
-      if (sum + 1 == sums) return sink(tile, row);
-      for (int r = 0; r < R; ++r)
-        for (int v = 0; v < NV; ++v) store(partial + (r * NV + v) * N, tile.v[r][v]);
+        for (int v = 0; v < NV; ++v) start(tile, row, r, v);
+      sink(tile, row);
     });
+  } else {
+    constexpr int64_t cached_bytes = 192 << 10;
+    const int64_t panel_size = columns * N / group<P> * vectors * N;
+    const int64_t sums = ceil_div(arrays.panels.count * panel_size * int64_t(sizeof(T)), cached_bytes);
+    for (int sum = 0; sum < sums; ++sum) {
+      const Range panels = even_range(arrays.panels.count, sum, int(sums));
+      for_tiles(vectors, count, [&](auto R, auto NV, int64_t row) {
+        Tile<T, R, NV> tile;
+        T* partial = partials + row * tile_vectors * N;
+        for (int r = 0; r < R; ++r)
+          for (int v = 0; v < NV; ++v)
+            if (sum == 0)
+              start(tile, row, r, v);
+            else
+              tile.v[r][v] = load(partial + (r * NV + v) * N);
+        RowPointers<Factor<P>, R> a;
+        for (int r = 0; r < R; ++r)
+          a.row[r] = arrays.dz(panels.first, rows[row + r]) + first / group<P>;
+        const Factor<P>* b = weights + panels.first * panel_size;
+        for (int64_t p = panels.first; p < panels.last; ++p, b += panel_size) {
+          // The next panel's rows: other threads have written them, or they lie far apart.
+          for (int r = 0; r < R && p + 1 < panels.last; ++r)
+            prefetch<factors<P>(columns), false>(a.row[r] + arrays.panel_size());
+          multiply_panel<P, Cell, columns>(tile, a, b, hidden - p * Cell::units * N);
+          for (int r = 0; r < R; ++r) a.row[r] += arrays.panel_size();
+        }
+        if (sum + 1 == sums) return sink(tile, row);
+        for (int r = 0; r < R; ++r)
+          for (int v = 0; v < NV; ++v) store(partial + (r * NV + v) * N, tile.v[r][v]);
+      });
+    }
   }
 }
 

@@ -24,10 +24,10 @@ class BackwardStep {
   static_assert(Cell::units == 1 || (!carries && !Cell::projects));
 
   BackwardStep(const Layer& layer, const LayerGradient& grad, int threads)
-      : layer_(layer), grad_(grad), schedule_(layer), panels_(layer.hidden),
+      : layer_(layer), grad_(grad), pointwise_(layer), schedule_(layer), panels_(layer.hidden),
         saved_cells_(as<T>(grad.saved) + layer.steps * layer.batch * panels_.saved_columns()),
         saved_norms_(saved_cells_ + layer.steps * layer.batch * panels_.saved_cells()),
-        threads_(worthwhile_threads(layer, threads, panels_.recurrent_columns())),
+        threads_(worthwhile_threads(layer, threads, panels_.columns(), feeds_back<Cell>)),
         weights_(layer, split_of(threads_) == Split::units ? threads_ : 1, grad.grad_x != nullptr),
         cell_(layer, threads_), restart_(layer, panels_.padded),
         zeros_(std::max(layer.projected, panels_.padded)), barrier_(threads_) {
@@ -35,7 +35,7 @@ class BackwardStep {
   }
 
   Split split_of(int team) const {
-    return choose_split(layer_, team, panels_.count, panels_.recurrent_columns());
+    return choose_split(layer_, team, panels_.count, panels_.columns());
   }
 
   void point_rows(const Share& share, Arrays& arrays, Pointers& at, int64_t s, int64_t running,
@@ -189,7 +189,7 @@ class BackwardStep {
         const Vec<T> before = carries ? load_part(at.before[j + r] + unit, rest) : Vec<T>{};
         T* at_carry = has_cells ? arrays.carry_c(j + r) : arrays.carry_h(j + r);
         Vec<T> carry = carries ? load(at_carry + unit) : Vec<T>{};
-        const Vec<T> h = Cell::backward(z, now, before, tile.v[r][v], carry);
+        const Vec<T> h = pointwise_.backward(z, now, before, tile.v[r][v], carry);
         if (carries) store(at_carry + unit, carry);
         Factor<P>* out = arrays.dz(p, row + j + r) + first * N / group<P>;
         for (int i = 0; i < columns; ++i) store_factors<P>(out + i * N / group<P>, z[i]);
@@ -219,6 +219,7 @@ class BackwardStep {
 
   const Layer& layer_;
   const LayerGradient& grad_;
+  const Pointwise<Cell> pointwise_;
   const Schedule schedule_;
   const Panels<T, Cell> panels_;
   const T *const saved_cells_, *const saved_norms_;

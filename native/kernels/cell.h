@@ -2,10 +2,11 @@
 //
 // A panel is the columns of one tile: up to four vectors that the cell needs together. Those of a
 // gated cell are its gates of the same N units; a cell without gates has four vectors of units side
-// by side. A cell is a class template on the element type with
+// by side. A cell is a class template on the element type, made from the layer, with
 //
 //   vectors, units    columns of a panel, and how many vectors of hidden units they stand for
-//   input, state      the columns that x and the previous h add to, and their gates in the weights
+//   input, state      the columns that x and the previous h add to, and their gates in the weights; to
+//                     those of a minimal cell h adds nothing, and its steps need no product
 //   memory            what of the state before a step its pointwise part reads
 //   saves             whether backward needs the columns of forward
 //   projects          whether weight_hr may follow it
@@ -32,12 +33,21 @@ struct Part {
 
 enum class Memory { none, cell, hidden };
 
+// What a cell without choices is made from.
+struct AnyLayer {
+  explicit AnyLayer(const Layer&) {}
+};
+
 template <typename C, typename = void>
 constexpr Part again_of{0, 0, {}};
 template <typename C>
 constexpr Part again_of<C, std::void_t<decltype(C::again)>> = C::again;
 template <typename C>
 constexpr bool twice = again_of<C>.count > 0;
+
+// Whether h takes part in the products, so that a step waits for all units of the step before.
+template <typename C>
+constexpr bool feeds_back = C::state.count > 0;
 
 // The first unit that column i of a part stands for.
 template <typename Cell, int N>
@@ -54,7 +64,8 @@ struct Panels {
   explicit Panels(int64_t hidden)
       : count(ceil_div(hidden, Cell::units * N)), padded(count * Cell::units * N) {}
 
-  int64_t recurrent_columns() const { return count * Cell::state.count * N; }
+  // Of the product that most columns take part in.
+  int64_t columns() const { return count * std::max(Cell::state.count, Cell::input.count) * N; }
   // What forward saves for each step of a row: its columns, then the cell states, then what layer norms
   // want (norm.h).
   int64_t saved_columns() const { return Cell::saves ? count * Cell::vectors * N : 0; }

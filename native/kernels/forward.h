@@ -21,7 +21,7 @@ class Forward : ForwardStep<P, CellOf> {
  public:
   Forward(const Layer& layer, const LayerOutput& out, int threads)
       : Step(layer, out),
-        threads_(worthwhile_threads(layer, threads, panels_.recurrent_columns())),
+        threads_(worthwhile_threads(layer, threads, panels_.columns(), feeds_back<Cell>)),
         z_(threads_), barrier_(threads_) {}
 
   Status run(ParallelRun parallel) {
@@ -33,13 +33,12 @@ class Forward : ForwardStep<P, CellOf> {
 
  private:
   void work(int thread, int team) {
-    const Split split =
-        choose_split(layer_, team, panels_.count, panels_.recurrent_columns());
+    const Split split = choose_split(layer_, team, panels_.count, panels_.columns());
     const RowShare rows(layer_, split, thread, team);
     const bool by_units = split == Split::units;
     const int part = by_units ? thread : 0, parts = by_units ? team : 1;
     // Panels that do not deal out evenly are for all threads, each with some of the rows.
-    const bool shares = !rowwise<Cell> && !direct_ && rows.count >= 4 * parts;
+    const bool shares = feeds_back<Cell> && !rowwise<Cell> && !direct_ && rows.count >= 4 * parts;
     const Range shared{panels_.count - (shares ? panels_.count % parts : 0), panels_.count};
     const Range panels = even_range(shared.first, part, parts);
     const Range finished{panels.first, part == parts - 1 ? shared.last : panels.last};
@@ -50,11 +49,12 @@ class Forward : ForwardStep<P, CellOf> {
     if (!layer_.packed) weights_.pack(thread, team);
     std::unique_ptr<Scratch> scratch;
     try {
-      scratch = std::make_unique<Scratch>(rows.count, steps_in_block * rows.count,
+      const int64_t in_block = steps_in_block * rows.count;
+      scratch = std::make_unique<Scratch>(feeds_back<Cell> ? rows.count : in_block, in_block,
                                           direct_ ? 0 : layer_.input);
       if constexpr (rowwise<Cell>) scratch->draws = rows_.scratch();
-      if (part == 0)
-        z_[thread] = Buffer<T>(steps_in_block * rows.count * panels_.count * input.count * N);
+      if (feeds_back<Cell> && part == 0)
+        z_[thread] = Buffer<T>(in_block * panels_.count * input.count * N);
     } catch (const std::bad_alloc&) {
       failed_ = true;
     }
@@ -67,6 +67,10 @@ class Forward : ForwardStep<P, CellOf> {
     for (int64_t s = 0; s < layer_.steps; s += steps_in_block) {
       const int64_t last = std::min(s + steps_in_block, layer_.steps);
       const int64_t count = point_block(*scratch, rows, s, last);
+      if constexpr (!feeds_back<Cell>) {
+        if (!direct_) run_block(*scratch, rows, panels, s, last, count);
+        if (!direct_) continue;
+      }
       if (!fused) {
         project_input(*scratch, panels, {0, count});
         project_input(*scratch, shared, even_range(count, part, parts));
@@ -85,7 +89,8 @@ class Forward : ForwardStep<P, CellOf> {
             this->advance(*scratch, rows, which, mine,
                           fused ? this->x_factors(*scratch) + block_row : nullptr,
                           z_row(*scratch, block_row));
-            if (!rowwise<Cell> && !layer_.weight_hr) this->round_h(rows, step, mine, units_of(which));
+            if (feeds_back<Cell> && !rowwise<Cell> && !layer_.weight_hr)
+              this->round_h(rows, step, mine, units_of(which));
           }
         if constexpr (twice<Cell>) {
           this->gate(*scratch, rows, panels, running);
@@ -101,7 +106,7 @@ class Forward : ForwardStep<P, CellOf> {
           this->run_rows(*scratch, rows, step, mine, all, block_row);
           if (!layer_.weight_hr) this->round_h(rows, step, mine, units_of(all));
         }
-        if (by_units) barrier_.wait(thread, team);
+        if (feeds_back<Cell> && by_units) barrier_.wait(thread, team);
         if (layer_.weight_hr) {
           this->project_state(*scratch, rows, step, running, chunks);
           if (by_units) barrier_.wait(thread, team);
@@ -160,6 +165,32 @@ class Forward : ForwardStep<P, CellOf> {
       }
     }
     return count;
+  }
+
+  // A block of a cell whose products do not wait for h: panel by panel through all its steps, with the
+  // rows of several steps on one tile, one after the other in time.
+  void run_block(Scratch& scratch, const RowShare& rows, Range panels, int64_t first, int64_t last,
+                 int64_t count) {
+    const auto each_step = [&](auto&& f) {
+      int64_t row = 0;
+      for (int64_t s = first; s < last; ++s) {
+        const int64_t running = rows.running(schedule_.running(s));
+        f(s, running, row);
+        row += running;
+      }
+    };
+    each_step([&](int64_t s, int64_t running, int64_t row) {
+      this->point_rows(scratch, rows, s, running, row);
+    });
+    for (int64_t p = panels.first; p < panels.last; ++p)
+      for_row_tiles(count, [&](auto R, int64_t row) {
+        Tile<T, R, vectors> tile;
+        this->input_product(tile, this->x_factors(scratch) + row, p);
+        for (int r = 0; r < R; ++r) this->finish_row(scratch, row + r, p, tile.v[r]);
+      });
+    each_step([&](int64_t s, int64_t running, int64_t) {
+      this->finish_rows(scratch, rows, s, running, panels, units_of(panels));
+    });
   }
 
   void project_input(Scratch& scratch, Range panels, Range mine) {

@@ -25,9 +25,11 @@ class ForwardStep {
   static constexpr Part input = Cell::input, state = Cell::state, again = again_of<Cell>;
   static constexpr bool has_cells = Cell::memory == Memory::cell, rounds = Operand<P>::rounds;
   static_assert(Cell::units == 1 || (Cell::memory == Memory::none && !Cell::projects));
+  static_assert(feeds_back<Cell> || !(rowwise<Cell> || Cell::projects));
 
   ForwardStep(const Layer& layer, const LayerOutput& out)
-      : layer_(layer), out_(out), schedule_(layer), panels_(layer.hidden), rows_(layer),
+      : layer_(layer), out_(out), pointwise_(layer), schedule_(layer), panels_(layer.hidden),
+        rows_(layer),
         rows_in_all_(layer.steps * layer.batch),
         saved_cells_(out.saved ? static_cast<T*>(out.saved) + rows_in_all_ * panels_.saved_columns()
                                : nullptr),
@@ -71,10 +73,12 @@ class ForwardStep {
     return rows_.normalises ? Vec<T>{} : load(weights_.bias(p) + v * N);
   }
 
-  void point_rows(Scratch& scratch, const RowShare& rows, int64_t s, int64_t running) {
+  // Points to the arrays of the rows of a step, which are the scratch's from `first` on.
+  void point_rows(Scratch& scratch, const RowShare& rows, int64_t s, int64_t running,
+                  int64_t first = 0) {
     T* saved = static_cast<T*>(out_.saved);
-    for (int64_t j = 0; j < running; ++j) {
-      const int64_t slot = rows.slot(j), saved_row = schedule_.saved_row(s, slot);
+    for (int64_t j = first; j < first + running; ++j) {
+      const int64_t slot = rows.slot(j - first), saved_row = schedule_.saved_row(s, slot);
       T* cell = has_cells ? cells_.get() + slot * panels_.padded : nullptr;
       T* y = y_row(s, slot);
       const bool restarts = schedule_.restarts(s, slot);
@@ -134,8 +138,9 @@ class ForwardStep {
               tile.v[r][v] = input.has(v) && !rows_.normalises ? load(z + (v - input.first) * N)
                                                                : start_of(p, v);
           }
-        multiply_columns<state.first, state.count>(tile, h, factors<P>(layer_.projected),
-                                                   weights_.hh_panel(p));
+        if constexpr (feeds_back<Cell>)
+          multiply_columns<state.first, state.count>(tile, h, factors<P>(layer_.projected),
+                                                     weights_.hh_panel(p));
         for (int r = 0; r < R; ++r) finish(scratch, rows, row + r, p, tile.v[r]);
       });
     }
@@ -236,7 +241,7 @@ class ForwardStep {
     if (Cell::memory != Memory::none)
       before[0] = has_cells ? load(scratch.c_before[j] + unit)
                             : load_part(scratch.h_before[j] + unit, rest);
-    Cell::forward(z, before, h);
+    pointwise_.forward(z, before, h);
     if (has_cells) store(scratch.c[j] + unit, before[0]);
     for (int v = 0; v < units; ++v)
       store_part(scratch.h[j] + unit + v * N, h[v], layer_.weight_hr ? N : rest - v * N);
@@ -341,6 +346,7 @@ class ForwardStep {
 
   const Layer& layer_;
   const LayerOutput& out_;
+  const Pointwise<Cell> pointwise_;
   const Schedule schedule_;
   const Panels<T, Cell> panels_;
   const ForwardRows<T, Cell> rows_;

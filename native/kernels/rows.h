@@ -26,6 +26,10 @@ constexpr bool rowwise = false;
 template <typename C>
 constexpr bool rowwise<C, std::void_t<typename C::Rows>> = true;
 
+// What runs on tiles: the cell, or nothing for one that works row by row.
+template <typename C>
+using Pointwise = std::conditional_t<rowwise<C>, AnyLayer, C>;
+
 template <typename T>
 struct ForwardRow {
   T* z;               // pre-activations, [panel][column][N]; the cell may leave anything there

@@ -55,8 +55,8 @@ enum class Split { rows, units };
 
 // Measured: with fewer rows a thread leaves the register tile empty; in short sequences the sums of
 // each thread's own weight gradients cost more than the barriers; with a larger H the weights no
-// longer fit the cache of one core, and half of them does. `columns` are those of the recurrent
-// weight, in so many panels.
+// longer fit the cache of one core, and half of them does. `columns` are those of the wider weight,
+// in so many panels.
 inline Split choose_split(const Layer& layer, int team, int64_t panels, int64_t columns) {
   const int64_t rows = layer.batch / team;
   const bool fits = columns * layer.projected <= 4 * 512 * 512;
@@ -64,12 +64,12 @@ inline Split choose_split(const Layer& layer, int team, int64_t panels, int64_t 
   return by_rows || team == 1 || panels < team ? Split::rows : Split::units;
 }
 
-// Threads worth waking: none for less than some microseconds of work, nor, when units are split,
-// for steps that cost less than the barrier.
-inline int worthwhile_threads(const Layer& layer, int wanted, int64_t columns) {
+// Threads worth waking: none for less than some microseconds of work, nor, when units are split, for
+// steps that cost less than the barrier; `waits`: whether there is one.
+inline int worthwhile_threads(const Layer& layer, int wanted, int64_t columns, bool waits) {
   const int64_t per_step = 2 * layer.batch * columns * (layer.projected + layer.input);
   if (wanted <= 1 || per_step * layer.steps < 400000) return 1;
-  return layer.batch >= 16 * wanted || per_step / wanted >= 16000 ? wanted : 1;
+  return !waits || layer.batch >= 16 * wanted || per_step / wanted >= 16000 ? wanted : 1;
 }
 
 // The rows of one thread, as local indices 0 to count-1 of the schedule's slots.

@@ -243,6 +243,52 @@ inline void rnn_backward(const Problem& p, const CellStep& at, CellGradient& d, 
   d.dh_part = d.dx_part;
 }
 
+inline bool is_min_lstm(const Problem& p) {
+  return p.cell == Cell::min_lstm || p.cell == Cell::min_lstm_positive;
+}
+
+inline bool has_positive_candidate(const Problem& p) {
+  return p.cell == Cell::min_gru_positive || p.cell == Cell::min_lstm_positive;
+}
+
+inline double log_sigmoid(double z) {
+  return z < 0 ? z - std::log1p(std::exp(z)) : -std::log1p(std::exp(-z));
+}
+
+inline void minimal_forward(const Problem& p, CellStep& at) {
+  const std::size_t H = p.H, last = (p.G() - 1) * H;
+  at.z = at.x_part;
+  for (std::size_t n = 0; n < H; ++n) {
+    const double z = at.z[last + n];
+    const double candidate = at.gates[last + n] =
+        !has_positive_candidate(p) ? z : z >= 0 ? z + 0.5 : value_of(Activation::sigmoid, z);
+    // How much the candidate counts, and so how much of h stays.
+    const double apart = is_min_lstm(p) ? log_sigmoid(at.z[H + n]) - log_sigmoid(at.z[n]) : at.z[n];
+    const double fresh = value_of(Activation::sigmoid, apart);
+    const double stays = value_of(Activation::sigmoid, -apart);
+    at.gates[n] = is_min_lstm(p) ? stays : fresh;
+    if (is_min_lstm(p)) at.gates[H + n] = fresh;
+    at.h[n] = stays * at.h_before[n] + fresh * candidate;
+  }
+}
+
+inline void minimal_backward(const Problem& p, const CellStep& at, CellGradient& d, Result&) {
+  const std::size_t H = p.H, last = (p.G() - 1) * H;
+  for (std::size_t n = 0; n < H; ++n) {
+    const double gate = at.gates[n], candidate = at.gates[last + n];
+    const double stays = is_min_lstm(p) ? gate : 1 - gate, fresh = is_min_lstm(p) ? at.gates[H + n] : gate;
+    const double dapart = d.dh[n] * (candidate - at.h_before[n]) * stays * fresh;
+    d.dx_part[n] = dapart;
+    if (is_min_lstm(p)) {
+      d.dx_part[n] = -dapart * value_of(Activation::sigmoid, -at.z[n]);
+      d.dx_part[H + n] = dapart * value_of(Activation::sigmoid, -at.z[H + n]);
+    }
+    const double slope = !has_positive_candidate(p) || at.z[last + n] >= 0 ? 1 : candidate * (1 - candidate);
+    d.dx_part[last + n] = d.dh[n] * fresh * slope;
+    d.dh_before[n] = d.dh[n] * stays;
+  }
+}
+
 // Makes the arrays of a step that has its products and the state before, and runs the cell.
 inline void cell_forward(const Problem& p, CellStep& at) {
   at.z.resize(at.x_part.size());
@@ -250,7 +296,8 @@ inline void cell_forward(const Problem& p, CellStep& at) {
   at.unclipped.resize(at.c_before.size());
   at.c.resize(at.c_before.size());
   at.h.resize(p.H);
-  p.has_cells()                ? lstm_forward(p, at)
+  !p.feeds_back()              ? minimal_forward(p, at)
+  : p.has_cells()              ? lstm_forward(p, at)
   : p.cell == Cell::gru        ? gru_forward(p, at)
   : p.cell == Cell::gru_before ? gru_before_forward(p, at)
                                : rnn_forward(p, at);
@@ -260,9 +307,10 @@ inline void cell_forward(const Problem& p, CellStep& at) {
 // its own reads.
 inline void cell_backward(const Problem& p, const CellStep& at, CellGradient& d, Result& sums) {
   d.dx_part.resize(at.x_part.size());
-  d.dh_part.resize(at.x_part.size());
+  d.dh_part.resize(at.h_part.size());
   d.dh_before.resize(p.P);
-  p.has_cells()                ? lstm_backward(p, at, d, sums)
+  !p.feeds_back()              ? minimal_backward(p, at, d, sums)
+  : p.has_cells()              ? lstm_backward(p, at, d, sums)
   : p.cell == Cell::gru        ? gru_backward(p, at, d, sums)
   : p.cell == Cell::gru_before ? gru_before_backward(p, at, d, sums)
                                : rnn_backward(p, at, d, sums);
@@ -272,6 +320,8 @@ inline void cell_backward(const Problem& p, const CellStep& at, CellGradient& d,
 inline double corner_distance(const Problem& p, const CellStep& at) {
   const CellOptions& with = p.options;
   double least = INFINITY;
+  for (std::size_t n = 0; has_positive_candidate(p) && n < std::size_t(p.H); ++n)
+    least = std::min(least, std::fabs(at.z[(p.G() - 1) * p.H + n]));
   if (!p.has_cells()) return least;
   const LstmGates gate(p.cell);
   const std::size_t H = p.H;

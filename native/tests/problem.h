@@ -16,6 +16,7 @@ struct CellTraits {
   const char* name;
   int64_t gates;
   bool has_cells, has_options;
+  bool feeds_back = true;  // whether h takes part in the products
 };
 
 inline const CellTraits& traits(Cell cell) {
@@ -24,6 +25,8 @@ inline const CellTraits& traits(Cell cell) {
       {"rnn_tanh", 1, false, false}, {"rnn_relu", 1, false, false},
       {"lstm_coupled", 3, true, true}, {"lstm_no_forget", 3, true, true},
       {"gru_before", 3, false, true},
+      {"min_gru", 2, false, false, false},  {"min_gru_positive", 2, false, false, false},
+      {"min_lstm", 3, false, false, false}, {"min_lstm_positive", 3, false, false, false},
   };
   return all[int(cell)];
 }
@@ -56,7 +59,8 @@ struct Case {
 
   int64_t G() const { return traits(cell).gates; }
   bool has_cells() const { return traits(cell).has_cells; }
-  int64_t traced_gates() const { return traits(cell).has_options ? G() : 0; }
+  bool feeds_back() const { return traits(cell).feeds_back; }
+  int64_t traced_gates() const { return G() > 1 ? G() : 0; }
 };
 
 inline std::string describe(const Case& c) {
@@ -100,8 +104,9 @@ struct Problem : Case {
     h0 = numbers(B * P, 1);
     if (has_cells()) c0 = numbers(B * H, 1);
     weight_ih = numbers(G() * H * I, small);
-    weight_hh = numbers(G() * H * P, small);
-    if (bias) bias_ih = numbers(G() * H, 0.5), bias_hh = numbers(G() * H, 0.5);
+    if (feeds_back()) weight_hh = numbers(G() * H * P, small);
+    if (bias) bias_ih = numbers(G() * H, 0.5);
+    if (bias && feeds_back()) bias_hh = numbers(G() * H, 0.5);
     if (projection) weight_hr = numbers(P * H, 2 / std::sqrt(double(H)));
     grad_y = numbers(T * B * P, 1);
     grad_h_n = numbers(B * P, 1);

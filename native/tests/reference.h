@@ -73,13 +73,14 @@ inline void add(Numbers& to, const Numbers& values) {
 inline void products(const Problem& p, int64_t b, Step& at) {
   const int64_t GH = p.G() * p.H;
   at.x_part = product(p.weight_ih, &p.x[(at.t * p.B + b) * p.I], GH, p.I, p.bf16);
-  at.h_part = product(p.weight_hh, at.h_used.data(), GH, p.P, p.bf16);
+  at.h_part = p.feeds_back() ? product(p.weight_hh, at.h_used.data(), GH, p.P, p.bf16) : Numbers();
   if (p.options.norm) {
     at.x_normal = normalise(at.x_part), at.h_normal = normalise(at.h_part);
     at.x_part = scaled(at.x_normal.n, p.norm[0], p.norm[1]);
     at.h_part = scaled(at.h_normal.n, p.norm[2], p.norm[3]);
   }
-  if (p.bias) add(at.x_part, p.bias_ih), add(at.h_part, p.bias_hh);
+  if (p.bias) add(at.x_part, p.bias_ih);
+  if (p.bias && p.feeds_back()) add(at.h_part, p.bias_hh);
 }
 
 inline void note(const Problem& p, const Step& at, Difficulty& difficulty) {
@@ -140,7 +141,7 @@ inline void reference_row(const Problem& p, int64_t b, Result& r, Difficulty& di
       const bool rounds = p.bf16 && !p.options.norm;
       const auto factors = [&](const Numbers& v) { return as_factors(v.data(), int64_t(v.size()), rounds); };
       add(r.grad_bias_ih, factors(d.dx_part));
-      add(r.grad_bias_hh, factors(d.dh_part));
+      if (p.feeds_back()) add(r.grad_bias_hh, factors(d.dh_part));
     }
     if (p.options.norm) {
       const auto back = [&](const Normalised& normal, int weight, const Numbers& dpart) {
@@ -154,8 +155,9 @@ inline void reference_row(const Problem& p, int64_t b, Result& r, Difficulty& di
     product_backward(p.weight_ih, &p.x[place * I], d.dx_part, I, r.grad_weight_ih,
                      &r.grad_x[place * I], p.bf16);
     dh.assign(P, 0);
-    product_backward(p.weight_hh, at.h_used.data(), d.dh_part, P, r.grad_weight_hh, dh.data(),
-                     p.bf16);
+    if (p.feeds_back())
+      product_backward(p.weight_hh, at.h_used.data(), d.dh_part, P, r.grad_weight_hh, dh.data(),
+                       p.bf16);
     for (int64_t j = 0; j < P; ++j) dh[j] = dh[j] * mask[j] + d.dh_before[j] + old_h[j];
     dc = d.dc;
     add(dc, old_c);

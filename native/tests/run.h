@@ -197,8 +197,9 @@ void run_backward(const Kernels& kernels, const Inputs<T>& in, const Setup& setu
       y.get(), in.y_view.step, in.y_view.row, saved.get(), in.grad_y.get(), in.y_view.step,
       in.y_view.row, setup.final_gradients ? in.grad_h_n.get() : nullptr,
       setup.final_gradients ? in.grad_c_n.get() : nullptr, wanted(setup.wants_x, x),
-      wanted(setup.wants_state, h0), wanted(setup.wants_state, c0), weight_ih.get(), weight_hh.get(),
-      wanted(p.bias, bias_ih), wanted(p.bias, bias_hh), wanted(p.projection, weight_hr),
+      wanted(setup.wants_state, h0), wanted(setup.wants_state, c0), weight_ih.get(),
+      wanted(p.feeds_back(), weight_hh), wanted(p.bias, bias_ih),
+      wanted(p.bias && p.feeds_back(), bias_hh), wanted(p.projection, weight_hr),
       wanted(restart, restart_h), wanted(restart && p.has_cells(), restart_c),
       wanted(p.options.peephole, peephole)};
   for (int i = 0; i < 6; ++i) grad.grad_norm[i] = wanted(!p.norm[i].empty(), norm[i]);

@@ -10,7 +10,8 @@ namespace {
 long checked = 0;
 double worst = 0;  // error as a share of the allowed
 
-// Cells that test_options tests in any case, since they work as those with options do.
+// Cells that differ from others in their gates alone: work is shared and rows are run as for those, or
+// test_options tests it.
 bool gates_differ(Cell cell) { return cell > Cell::rnn_relu; }
 
 template <typename T>

@@ -10,6 +10,7 @@ long checked = 0;
 
 bool any(const Problem&) { return true; }
 bool has_cells(const Problem& p) { return p.has_cells(); }
+bool feeds_back(const Problem& p) { return p.feeds_back(); }
 bool has_bias_of_n(const Problem& p) { return p.cell == Cell::gru; }
 bool has_restart(const Problem& p) { return p.restart; }
 bool has_restart_c(const Problem& p) { return !p.restart_c.empty(); }
@@ -20,8 +21,11 @@ bool normalises_c(const Problem& p) { return !p.norm[4].empty(); }
 bool draws(const Problem& p) { return p.options.draws; }
 bool expects(const Problem& p) { return p.options.zoneout_h > 0 && !p.options.draws; }
 bool updates(const Problem& p) { return p.options.update > 0 && p.options.draws; }
-bool rounds(const Problem& p) { return p.bf16 && p.G() > 1; }
-bool shows_digits(const Problem& p) { return !p.bf16 || p.G() > 1; }
+// In bfloat16 a single gate hides its third digit, and so does what a positive candidate begins with.
+bool shows_digits(const Problem& p) {
+  return !p.bf16 || (p.G() > 1 && !has_positive_candidate(p));
+}
+bool rounds(const Problem& p) { return p.bf16 && shows_digits(p); }
 bool recurs(const Problem& p) { return p.options.recurrent > 0 && p.options.draws; }
 bool zones_h(const Problem& p) { return p.options.zoneout_h > 0; }
 bool zones_c(const Problem& p) { return p.options.zoneout_c > 0; }
@@ -78,8 +82,8 @@ const Sabotage sabotages[] = {
     {"gates 1 and 3 swapped", "y", swap_gates<1, 3>, has_gates<1, 3>},
     {"gates 2 and 3 swapped", "y", swap_gates<2, 3>, has_gates<2, 3>},
     {"biases of n swapped", "y", swap_biases_of_n, has_bias_of_n},
-    {"bias_hh dropped", "y", [](Problem& p) { zero(p.bias_hh); }},
-    {"weight_hh dropped", "y", [](Problem& p) { zero(p.weight_hh); }},
+    {"bias_hh dropped", "y", [](Problem& p) { zero(p.bias_hh); }, feeds_back},
+    {"weight_hh dropped", "y", [](Problem& p) { zero(p.weight_hh); }, feeds_back},
     {"one column of a weight off in the third digit", "y",
      [](Problem& p) {
        for (std::size_t k = 0; k < p.weight_ih.size(); k += p.I) p.weight_ih[k] *= 1.01;

@@ -15,11 +15,12 @@ long checked = 0;
 std::vector<Case> plain_cases(Cell cell, int64_t lanes) {
   const int64_t H = 2 * lanes + 3 > 40 ? 2 * lanes + 3 : 40;
   std::vector<Case> all;
-  if (cell > Cell::rnn_relu) return all;  // works as those with options do
+  if (cell > Cell::rnn_relu && traits(cell).has_options) return all;  // as those with options do
   for (const bool projection : {false, true})
     for (const bool features : {false, true})
       for (const int64_t B : {1, 3, 5, 21, 33, 81}) {
         if (cell != Cell::lstm && (projection || B == 33)) continue;
+        if (!traits(cell).feeds_back && (B == 3 || B == 5)) continue;
         Case c;
         c.cell = cell;
         c.T = B == 1 ? 17 : 9, c.B = B, c.H = B == 1 ? 160 : H, c.I = B == 1 ? 70 : 37;

@@ -10,7 +10,9 @@ import pytest
 import gatewise.nn
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "cell", "stack", "replace"])
+@pytest.mark.parametrize(
+    "name", ["lstm", "gru", "rnn", "cell", "minimal", "stack", "replace", "freeze"]
+)
 def test_examples(name):
     module = importlib.import_module(f"gatewise.nn.{name}")
     result = doctest.testmod(module, extraglobs={"LSTM": gatewise.nn.LSTM})

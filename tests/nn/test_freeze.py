@@ -24,8 +24,14 @@ LAYERS = {
     "LSTM": (LSTM, {}),
     "LSTM, deep": (LSTM, {"num_layers": 2, "bidirectional": True, "batch_first": True}),
     "LSTM, projected": (LSTM, {"proj_size": 7, "bias": False, "bidirectional": True}),
-    "LSTM, peephole": (LSTM, {"peephole": True, "zoneout": (0.1, 0.2), "learn_initial_state": True}),
-    "LSTM, coupled": (LSTM, {"coupled_gates": True, "activation": "relu", "num_layers": 2, "residual": True}),
+    "LSTM, peephole": (
+        LSTM,
+        {"peephole": True, "zoneout": (0.1, 0.2), "learn_initial_state": True},
+    ),
+    "LSTM, coupled": (
+        LSTM,
+        {"coupled_gates": True, "activation": "relu", "num_layers": 2, "residual": True},
+    ),
     "LSTM, no forget gate": (LSTM, {"forget_gate": False, "cell_clip": 0.5}),
     "LSTM, layer norm": (LSTM, {"layer_norm": True, "recurrent_dropout": 0.3}),
     "LSTM, dropped weights": (LSTM, {"weight_dropout": 0.5, "input_dropout": 0.5}),
@@ -162,7 +168,10 @@ def test_changed_weights_are_noticed(change):
     layer = gw.freeze(make("LSTM"))
     layer(make_x(2, 3))
     x = change(layer)
-    with pytest.raises(InvalidStateError, match=r"LSTM \(frozen\): expected the weights .* Call gatewise\.freeze again"):
+    with pytest.raises(
+        InvalidStateError,
+        match=r"LSTM \(frozen\): expected the weights .* Call gatewise\.freeze again",
+    ):
         layer(x)
     gw.freeze(layer)
     want = layer(x)[0]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gatewise.ops.reference import CELLS
 from support.backends import BACKENDS, layer_of
 from support.compare import assert_as_accurate
 from support.layer_case import LayerCase, evaluate, reference_of, torch_of
@@ -52,7 +53,8 @@ LSTM_CASES = [
 # The other cells: without projections, and at the widths of four vectors side by side.
 CASES = LSTM_CASES + [
     replace(case, cell=cell)
-    for cell in ("gru", "gru_before", "rnn_tanh", "rnn_relu")
+    for cell in CELLS
+    if cell not in ("lstm", "lstm_coupled", "lstm_no_forget")
     for case in [
         *(case for case in LSTM_CASES if not case.P and case.H > 1),
         LayerCase(T=1, B=1, I=1, H=1, scale=0.5),

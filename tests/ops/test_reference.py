@@ -42,12 +42,15 @@ def test_they_agree_with_torch(case):
     assert_close(ours, evaluate(torch_of(case.cell), case, torch.float64), tolerance=1e-14)
 
 
-def _small(H: int, G: int, *, P: int = 0, D: int = 1, cells: bool = False) -> list[Tensor]:
+def _small(
+    H: int, G: int, *, P: int = 0, D: int = 1, cells: bool = False, feeds_back: bool = True
+) -> list[Tensor]:
     """Return x, states and weights of a small layer, all to be differentiated."""
     draw = torch.Generator().manual_seed(1)
     T, B, I = 3, 2, 2  # noqa: E741
     shapes = [(T, B, I), (D, B, P or H)] + ([(D, B, H)] if cells or G == 4 else [])
-    shapes += [(G * H, I), (G * H, P or H), (G * H,), (G * H,)] * D
+    weights = [(G * H, I), (G * H, P or H), (G * H,), (G * H,)]
+    shapes += (weights if feeds_back else weights[::2]) * D
     if P:
         shapes.append((P, H))
     return [
@@ -65,6 +68,7 @@ OPTIONS = [
     },
 ]
 OPTION_NAMES = ["plain", "lengths", "reset", "both"]
+MINIMAL = [cell for cell in CELLS.values() if not cell.feeds_back]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=OPTION_NAMES)
@@ -87,13 +91,13 @@ def test_lstm_gradients_in_both_directions(options):
 
 
 @pytest.mark.parametrize("options", OPTIONS[::3], ids=OPTION_NAMES[::3])
-@pytest.mark.parametrize("cell", [GRU, RNN_TANH, RNN_RELU], ids=lambda cell: cell.name)
-def test_gru_and_rnn_gradients_of_first_and_second_order(cell, options):
+@pytest.mark.parametrize("cell", [GRU, RNN_TANH, RNN_RELU, *MINIMAL], ids=lambda cell: cell.name)
+def test_gradients_of_first_and_second_order(cell, options):
     def run(x, h0, *weights):
         y, (h_n,), _ = layer(cell, x, (h0,), weights, **options)
         return y, h_n
 
-    inputs = _small(2, cell.gates, D=2)
+    inputs = _small(2, cell.gates, D=2, feeds_back=cell.feeds_back)
     assert torch.autograd.gradcheck(run, inputs)
     assert torch.autograd.gradgradcheck(run, inputs)
 
@@ -101,7 +105,8 @@ def test_gru_and_rnn_gradients_of_first_and_second_order(cell, options):
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 def test_a_step_is_a_layer_of_one_step(cell):
     cells = len(cell.states) == 2
-    x, *others = _small(4, cell.gates, P=3 if cells else 0, cells=cells)
+    P = 3 if cells else 0
+    x, *others = _small(4, cell.gates, P=P, cells=cells, feeds_back=cell.feeds_back)
     states, weights = tuple(others[: len(cell.states)]), others[len(cell.states) :]
     y, final, _ = layer(cell, x[:1], states, weights)
     after = step(cell, x[0], tuple(state[0] for state in states), weights)

@@ -59,9 +59,12 @@ class LayerCase:
             shapes["c0"] = (self.D, self.B, self.H)
         for direction in range(self.D):
             shapes[f"w_ih{direction}"] = (gates * self.H, self.I)
-            shapes[f"w_hh{direction}"] = (gates * self.H, width)
+            if self.feeds_back:
+                shapes[f"w_hh{direction}"] = (gates * self.H, width)
             if self.bias:
-                shapes[f"b_ih{direction}"] = shapes[f"b_hh{direction}"] = (gates * self.H,)
+                shapes[f"b_ih{direction}"] = (gates * self.H,)
+            if self.bias and self.feeds_back:
+                shapes[f"b_hh{direction}"] = (gates * self.H,)
             if self.P:
                 shapes[f"w_hr{direction}"] = (self.P, self.H)
             if self.options.peephole:
@@ -90,6 +93,11 @@ class LayerCase:
     def states(self) -> int:
         """How many tensors the state of the cell is."""
         return len(reference.CELLS[self.cell].states)
+
+    @property
+    def feeds_back(self) -> bool:
+        """Whether the cell has weights of h."""
+        return reference.CELLS[self.cell].feeds_back
 
     def sequence_options(self) -> dict[str, Any]:
         """Return ``lengths``, ``reset`` and what else the layer takes."""

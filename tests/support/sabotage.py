@@ -16,9 +16,10 @@ from torch import Tensor
 
 from gatewise.ops import reference
 from gatewise.ops.reference.sequence import Step
-from gatewise.ops.reference.weights import Weights
+from gatewise.ops.reference.weights import Weights, split_weights
 
 from .layer_case import Layer, reference_of
+from .sabotage_directions import shift, wrong_directions
 
 GATES = {
     "lstm": "ifgo",
@@ -28,15 +29,21 @@ GATES = {
     "lstm_coupled": "fgo",
     "lstm_no_forget": "igo",
     "gru_before": "rzn",
+    "min_gru": "zn",
+    "min_gru_positive": "zn",
+    "min_lstm": "fig",
+    "min_lstm_positive": "fig",
 }
+MINIMAL = [cell for cell in GATES if cell.startswith("min")]
 
 
 def wrong_layers(cell: str) -> dict[str, Layer]:
     """Return the wrong layers of a cell by what is wrong with them."""
-    layers = _wrong_weights(cell) | _wrong_inputs(cell) | _wrong_directions(cell)
+    layers = _wrong_weights(cell) | _wrong_inputs(cell) | wrong_directions(cell)
     own = {"lstm": _wrong_lstms, "gru": _wrong_grus}
     own["gru_before"] = lambda: {"reset gate after the product": _with_step(cell, _gru_step)}
     own |= dict.fromkeys(("lstm_coupled", "lstm_no_forget"), partial(_wrong_lstms_of_three, cell))
+    own |= {cell: partial(_wrong_minimal_cells, cell) for cell in MINIMAL}
     return layers | own.get(cell, partial(_wrong_rnns, cell))()
 
 
@@ -48,13 +55,18 @@ def _wrong_weights(cell: str) -> dict[str, Layer]:
         f"gates {a} and {b} swapped": change(lambda w, a=a, b=b: _swap_gates(w, GATES[cell], a, b))
         for a, b in combinations(GATES[cell], 2)
     }
-    return swapped | {
+    swapped |= {
         "b_ih dropped": change(lambda w: w._replace(b_ih=torch.zeros_like(w.b_ih))),
+        "w_ih without its last column": change(lambda w: w._replace(w_ih=_cut(w.w_ih))),
+        "gradient of b_ih missing": change(lambda w: w._replace(b_ih=w.b_ih.detach())),
+    }
+    if cell in MINIMAL:
+        return swapped
+    return swapped | {
         "b_hh dropped": change(lambda w: w._replace(b_hh=torch.zeros_like(w.b_hh))),
         "b_ih taken twice": change(lambda w: w._replace(b_hh=w.b_ih)),
         "w_hh dropped": change(lambda w: w._replace(w_hh=torch.zeros_like(w.w_hh))),
         "w_hh without its last column": change(lambda w: w._replace(w_hh=_cut(w.w_hh))),
-        "w_ih without its last column": change(lambda w: w._replace(w_ih=_cut(w.w_ih))),
         "gradient of w_hh missing": change(lambda w: w._replace(w_hh=w.w_hh.detach())),
         "gradient of b_hh missing": change(lambda w: w._replace(b_hh=w.b_hh.detach())),
     }
@@ -78,8 +90,8 @@ def _wrong_inputs(cell: str) -> dict[str, Layer]:
             lambda a: a.update(lengths=(a["lengths"] - 1).clamp(min=1))
         ),
         "reset ignored": change(lambda a: a.update(reset=None)),
-        "reset one step late": change(lambda a: a.update(reset=_shift(a["reset"], 1))),
-        "reset one step early": change(lambda a: a.update(reset=_shift(a["reset"], -1))),
+        "reset one step late": change(lambda a: a.update(reset=shift(a["reset"], 1))),
+        "reset one step early": change(lambda a: a.update(reset=shift(a["reset"], -1))),
         "reset at step 0 ignored": change(lambda a: a.update(reset=_keep_first(a["reset"]))),
         "reset beyond the lengths counted": change(_reset_in_the_padding),
     }
@@ -87,22 +99,6 @@ def _wrong_inputs(cell: str) -> dict[str, Layer]:
         layers[f"{name}0 dropped"] = each(n, torch.zeros_like)
         layers[f"gradient of {name}0 missing"] = each(n, Tensor.detach)
     return layers
-
-
-def _wrong_directions(cell: str) -> dict[str, Layer]:
-    wrong = {
-        "both directions with time": _one_way,
-        "directions swapped in y": _directions_swapped,
-        "reset against time cuts after its step": _late_reverse_reset,
-        "reset with time only": _forward_reset_only,
-        "reverse begins in the padding": _reverse_from_the_end,
-        "output not zeroed beyond the lengths": _unmasked_output,
-        "final state from the last step": _final_from_the_end,
-        "final states mixed": _states_swapped,
-        "trace against time": _trace_reversed,
-        "trace shows the state before": _trace_late,
-    }
-    return {name: partial(layer, reference_of(cell)) for name, layer in wrong.items()}
 
 
 def _wrong_lstms() -> dict[str, Layer]:
@@ -207,6 +203,42 @@ def _wrong_rnns(cell: str) -> dict[str, Layer]:
     }
 
 
+def _wrong_minimal_cells(cell: str) -> dict[str, Layer]:
+    right = reference.CELLS[cell].step
+    other = cell.removesuffix("_positive") if cell.endswith("positive") else f"{cell}_positive"
+
+    def with_gates(change, state=lambda h: h):
+        def step(projected, before, at):
+            h = state(before[0])
+            _, shown = right(projected, before, at)
+            *gates, candidate = shown
+            stays, fresh = gates if len(gates) == 2 else (1 - gates[0], gates[0])
+            stays, fresh, candidate = change(stays, fresh, candidate)
+            return (stays * h + fresh * candidate,), shown
+
+        return _with_step(cell, step)
+
+    wrong = {
+        "the other candidate": _with_step(cell, reference.CELLS[other].step),
+        "candidate with tanh": with_gates(lambda f, i, g: (f, i, g.tanh())),
+        "gate inverted": with_gates(lambda f, i, g: (i, f, g)),
+        "gate slightly off": with_gates(lambda f, i, g: (f, i * (1 + 1e-5), g)),
+        "gradient of the gate missing": with_gates(lambda f, i, g: (f.detach(), i.detach(), g)),
+        "gradient of the candidate missing": with_gates(lambda f, i, g: (f, i, g.detach())),
+        "gradient straight to h missing": with_gates(lambda *parts: parts, Tensor.detach),
+        "h lost between steps": with_gates(lambda *parts: parts, torch.zeros_like),
+    }
+    if cell.startswith("min_lstm"):
+        wrong["gates that do not add up to one"] = _with_step(cell, _min_lstm_apart)
+    return wrong
+
+
+def _min_lstm_apart(projected, state, _):
+    f, i, g = projected.chunk(3, dim=-1)
+    f, i = f.sigmoid(), i.sigmoid()
+    return (f * state[0] + i * g,), (f, i, g)
+
+
 def _with_step(cell: str, step: Step) -> Layer:
     """Return the layer with a wrong step."""
 
@@ -224,12 +256,10 @@ def _with_weights(cell: str, change: Callable[[Weights], Weights]) -> Layer:
 
     def layer(x, *arguments, **options):
         *states, weights = arguments
-        count = len(weights) // states[0].shape[0]
-        names = Weights._fields[:count]
-        changed: list[Tensor] = []
-        for start in range(0, len(weights), count):
-            part = Weights(**dict(zip(names, weights[start : start + count], strict=True)))
-            changed += [weight for weight in change(part)[:5] if weight is not None]
+        parts = split_weights(
+            weights, len(states[0]), states=len(states), feeds_back=cell not in MINIMAL
+        )
+        changed = [w for part in parts for w in change(part)[:5] if w is not None]
         return reference_of(cell)(x, *states, changed, **options)
 
     return layer
@@ -238,7 +268,9 @@ def _with_weights(cell: str, change: Callable[[Weights], Weights]) -> Layer:
 def _swap_gates(w: Weights, gates: str, a: str, b: str) -> Weights:
     order = [gates.index({a: b, b: a}.get(gate, gate)) for gate in gates]
 
-    def swap(weight: Tensor) -> Tensor:
+    def swap(weight: Tensor | None) -> Tensor | None:
+        if weight is None:
+            return None
         return torch.cat([weight.chunk(len(gates))[gate] for gate in order])
 
     return w._replace(w_ih=swap(w.w_ih), w_hh=swap(w.w_hh), b_ih=swap(w.b_ih), b_hh=swap(w.b_hh))
@@ -278,74 +310,8 @@ def _with_inputs(cell: str, change: Callable[[dict], None]) -> Layer:
     return layer
 
 
-def _shift(reset: Tensor, steps: int) -> Tensor:
-    moved = reset.roll(steps, 0)
-    moved[0 if steps > 0 else -1] = False
-    return moved
-
-
 def _keep_first(reset: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(reset[:1]), reset[1:]])
-
-
-def _one_way(run, x, *arguments, **options):
-    """Run the second direction with time, as if it were a second first one."""
-    *states, weights = arguments
-    count = len(weights) // 2
-    (y, *final, traced), (y2, *final2, traced2) = (
-        run(x, *(s[d : d + 1] for s in states), weights[d * count :][:count], **options)
-        for d in (0, 1)
-    )
-    traced = traced and {name: torch.cat([traced[name], traced2[name]]) for name in traced}
-    joined = [torch.cat(pair) for pair in zip(final, final2, strict=True)]
-    return torch.cat([y, y2], dim=-1), *joined, traced
-
-
-def _directions_swapped(run, *arguments, **options):
-    y, *rest = run(*arguments, **options)
-    return torch.cat(y.chunk(2, dim=-1)[::-1], dim=-1), *rest
-
-
-def _replace_reverse(run, arguments, options, reverse_options):
-    """Return the right forward direction beside the reverse one under other options."""
-    *right, traced = run(*arguments, **options)
-    *wrong, wrong_trace = run(*arguments, **reverse_options)
-    axes = [-1] + [0] * (len(right) - 1)
-    take = [
-        torch.cat([a.chunk(2, dim)[0], b.chunk(2, dim)[1]], dim)
-        for a, b, dim in zip(right, wrong, axes, strict=True)
-    ]
-    traced = traced and {n: torch.stack([traced[n][0], wrong_trace[n][1]]) for n in traced}
-    return *take, traced
-
-
-def _late_reverse_reset(run, *arguments, **options):
-    moved = {**options, "reset": _shift(options["reset"], 1)}
-    return _replace_reverse(run, arguments, options, moved)
-
-
-def _forward_reset_only(run, *arguments, **options):
-    return _replace_reverse(run, arguments, options, {**options, "reset": None})
-
-
-def _reverse_from_the_end(run, x, *arguments, **options):
-    """Let the direction against time run through the padding before the last valid step."""
-    y, *final, traced = _replace_reverse(
-        run, (x, *arguments), options, {**options, "lengths": None}
-    )
-    valid = (torch.arange(len(x)).unsqueeze(1) < options["lengths"]).unsqueeze(-1)
-    return y * valid, *final, traced and {name: value * valid for name, value in traced.items()}
-
-
-def _unmasked_output(run, *arguments, **options):
-    right = run(*arguments, **options)
-    return run(*arguments, **{**options, "lengths": None})[0], *right[1:]
-
-
-def _final_from_the_end(run, *arguments, **options):
-    right = run(*arguments, **options)
-    wrong = run(*arguments, **{**options, "lengths": None})
-    return right[0], *wrong[1:-1], right[-1]
 
 
 def _reset_in_the_padding(given: dict) -> None:
@@ -353,22 +319,3 @@ def _reset_in_the_padding(given: dict) -> None:
     padded = torch.cat([given["reset"], torch.zeros_like(given["reset"][:1])])
     keep = ~padded.gather(0, given["lengths"].unsqueeze(0)).squeeze(0).unsqueeze(-1)
     given["states"] = [torch.stack([s[0], torch.where(keep, s[1], 0)]) for s in given["states"]]
-
-
-def _states_swapped(run, *arguments, **options):
-    """Exchange h_n and c_n where their widths allow, else the directions of h_n."""
-    y, h_n, *others, traced = run(*arguments, **options)
-    if others and h_n.shape == others[0].shape:
-        return y, others[0], h_n, traced
-    return y, h_n.flip(0), *others, traced
-
-
-def _trace_reversed(run, *arguments, **options):
-    *right, traced = run(*arguments, **options)
-    return *right, traced and {name: value.flip(1) for name, value in traced.items()}
-
-
-def _trace_late(run, *arguments, **options):
-    *right, traced = run(*arguments, **options)
-    last = list(traced or {})[-1:]
-    return *right, traced and {**traced, last[0]: traced[last[0]].roll(1, 1)}

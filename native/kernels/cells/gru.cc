@@ -9,7 +9,8 @@ namespace gatewise {
 namespace GATEWISE_ISA {
 
 template <typename T>
-struct GruCell {
+struct GruCell : AnyLayer {
+  using AnyLayer::AnyLayer;
   using V = Vec<T>;
   static constexpr int vectors = 4, units = 1;  // n of x, r, z, n of h
   static constexpr Part input{0, 3, {2, 0, 1}}, state{1, 3, {0, 1, 2}};

@@ -8,7 +8,8 @@ namespace gatewise {
 namespace GATEWISE_ISA {
 
 template <typename T>
-struct LstmCell {
+struct LstmCell : AnyLayer {
+  using AnyLayer::AnyLayer;
   using V = Vec<T>;
   static constexpr int vectors = 4, units = 1;
   static constexpr Part input{0, 4, {0, 1, 2, 3}}, state = input;

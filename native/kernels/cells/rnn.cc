@@ -4,7 +4,7 @@
 namespace gatewise {
 namespace GATEWISE_ISA {
 
-template <typename T, bool rectified>
+template <typename T>
 struct RnnCell {
   using V = Vec<T>;
   static constexpr int vectors = 4, units = 4;
@@ -12,25 +12,30 @@ struct RnnCell {
   static constexpr Memory memory = Memory::none;
   static constexpr bool saves = false, projects = false;
 
-  static GATEWISE_INLINE void forward(V (&z)[4], V (&)[4], V (&h)[4]) {
-    // max(z, 0) that lets NaN through
-    for (int v = 0; v < 4; ++v) h[v] = rectified ? (z[v] < T(0) ? V{} : z[v]) : tanh<T>(z[v]);
+  explicit RnnCell(const Layer& layer) : rectified_(layer.cell == gatewise::Cell::rnn_relu) {}
+
+  GATEWISE_INLINE void forward(V (&z)[4], V (&)[4], V (&h)[4]) const {
+    if (rectified_)
+      for (int v = 0; v < 4; ++v) h[v] = z[v] < T(0) ? V{} : z[v];  // lets NaN through
+    else
+      for (int v = 0; v < 4; ++v) h[v] = tanh<T>(z[v]);
   }
 
   // z: the gradient of the pre-activation out. h: what forward returned.
-  static GATEWISE_INLINE V backward(V (&z)[1], V h, V, V dh, V&) {
-    z[0] = rectified ? (h <= T(0) ? V{} : dh) : dh * (T(1) - h * h);
+  GATEWISE_INLINE V backward(V (&z)[1], V h, V, V dh, V&) const {
+    if (rectified_)
+      z[0] = h <= T(0) ? V{} : dh;
+    else
+      z[0] = dh * (T(1) - h * h);
     return h;
   }
+
+ private:
+  const bool rectified_;
 };
 
-template <typename T>
-using TanhCell = RnnCell<T, false>;
-template <typename T>
-using ReluCell = RnnCell<T, true>;
-
-GATEWISE_CELL(rnn_tanh, TanhCell)
-GATEWISE_CELL(rnn_relu, ReluCell)
+GATEWISE_CELL(rnn_tanh, RnnCell)
+GATEWISE_CELL(rnn_relu, RnnCell)
 
 }  // namespace GATEWISE_ISA
 }  // namespace gatewise

@@ -4,6 +4,7 @@ from gatewise.nn.cell import GRUCell, LSTMCell, RNNCell
 from gatewise.nn.freeze import freeze, unfreeze
 from gatewise.nn.gru import GRU, GRUTrace
 from gatewise.nn.lstm import LSTM, Trace
+from gatewise.nn.minimal import MinGRU, MinGRUTrace, MinLSTM, MinLSTMTrace
 from gatewise.nn.replace import replace
 from gatewise.nn.rnn import RNN, RNNTrace
 from gatewise.nn.stack import Stack, StackState
@@ -15,6 +16,10 @@ __all__ = [
     "GRUCell",
     "GRUTrace",
     "LSTMCell",
+    "MinGRU",
+    "MinGRUTrace",
+    "MinLSTM",
+    "MinLSTMTrace",
     "RNNCell",
     "RNNTrace",
     "Stack",

@@ -8,7 +8,8 @@ in deep linear neural networks", ICLR 2014, for orthogonal matrices; X. Glorot, 
 "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010, for the
 weights of the input; R. Jozefowicz, W. Zaremba, I. Sutskever, "An empirical exploration of
 recurrent network architectures", ICML 2015, for a forget bias of 1; C. Tallec, Y. Ollivier, "Can
-recurrent neural networks warp time?", ICLR 2018, for chrono (whose z is 1 − z in torch's GRU).
+recurrent neural networks warp time?", ICLR 2018, for chrono (whose z is 1 − z in torch's GRU, and
+that of the minimal one).
 """
 
 from __future__ import annotations
@@ -100,7 +101,10 @@ def _set_chrono(
     """Spread the time scales: a gate that keeps 1 − 1/u of the state forgets in about u steps."""
     block = weights["bias_ih"].chunk(cell.gates)[0]
     bias = _wide_like(block).uniform_(1, steps - 1, generator=generator).log_()
-    _set_bias(weights, cell, "f" if "f" in cell.activations else "z", bias)
+    if "f" in cell.activations:
+        _set_bias(weights, cell, "f", bias)
+    else:  # the z of a minimal GRU is how much of the candidate comes in
+        _set_bias(weights, cell, "z", bias if cell.feeds_back else -bias)
     if "i" in cell.activations:
         _set_bias(weights, cell, "i", -bias)
 
@@ -110,6 +114,7 @@ def _set_bias(weights: Mapping[str, Tensor], cell: Cell, gate: str, value: float
     position = cell.activations.index(gate)
     if "bias_ih" in weights:
         weights["bias_ih"].chunk(cell.gates)[position].copy_(torch.as_tensor(value))
+    if "bias_hh" in weights:
         weights["bias_hh"].chunk(cell.gates)[position].zero_()
 
 

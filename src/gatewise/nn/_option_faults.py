@@ -36,6 +36,7 @@ ACTIVATIONS: Final = (
 )
 """Functions of one number in torch, by name; the native kernels have the first five."""
 
+CANDIDATES: Final = ("linear", "positive")
 BOOLEANS: Final = (
     "residual",
     "learn_initial_state",
@@ -90,6 +91,9 @@ def _cell_faults(where: str, options: Mapping[str, Any]) -> list[GatewiseError]:
         for name in ("activation", "gate_activation")
         if name in options and options[name] not in ACTIVATIONS
     ]
+    if options.get("candidate", "linear") not in CANDIDATES:
+        got = repr(options["candidate"])
+        faults.append(InvalidValueError(f"{where}(candidate)", one_of(CANDIDATES), got))
     clip = options.get("cell_clip")
     if clip is not None and not (_is_number(clip) and 0 < clip < math.inf):
         faults.append(

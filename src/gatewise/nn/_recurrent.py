@@ -136,7 +136,7 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
         Then do what ``init`` asks for. Learned initial states become zero, layer norms leave
         alone, and batch norms begin at a tenth, with running averages of 0 and 1.
         """
-        draw_as_torch(self.named_parameters(), 1.0 / math.sqrt(self.hidden_size), self.generator)
+        self._draw()
         if self.batch_norm_steps:
             reset_averages(self, self._suffixes)
         if self.init == "torch" and self.forget_bias is None:
@@ -153,6 +153,10 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
             )
             for name in weights.keys() - self._parameters.keys():
                 setattr(self, name, weights[name])  # reparametrised: written by assignment only
+
+    def _draw(self) -> None:
+        bound = 1.0 / math.sqrt(self.hidden_size)
+        draw_as_torch(self.named_parameters(), bound, self.generator)
 
     @property
     def num_directions(self) -> int:
@@ -235,14 +239,14 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
 
     def _weight_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of one direction of a layer, in torch's order."""
-        gates = CELLS[self.cell].gates * self.hidden_size
+        cell = CELLS[self.cell]
+        gates = cell.gates * self.hidden_size
         width = self.state_size * self.num_directions if layer else self.input_size
-        shapes: dict[str, tuple[int, ...]] = {
-            "weight_ih": (gates, width),
-            "weight_hh": (gates, self.state_size),
-        }
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, width)}
+        if cell.feeds_back:
+            shapes["weight_hh"] = (gates, self.state_size)
         if self.bias:
-            shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
+            shapes |= {f"bias_{part}": (gates,) for part in ("ih", "hh")[: 1 + cell.feeds_back]}
         if self.proj_size:
             shapes["weight_hr"] = (self.proj_size, self.hidden_size)
         if self.peephole:

@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 
 from gatewise.errors import InvalidStateError, InvalidValueError
 from gatewise.ops.packed import PackedWeights
-from gatewise.ops.reference import CELLS, PLAIN, CellOptions
+from gatewise.ops.reference import CELLS, PLAIN, Cell, CellOptions
 from gatewise.ops.reference.batch_norm import Statistics
 from gatewise.ops.reference.weights import Weights, count_plain, split_weights, weight_shapes
 
@@ -55,7 +55,7 @@ class Operands(NamedTuple):
     @property
     def hidden(self) -> int | torch.SymInt:
         """H, which only the weights tell of every cell."""
-        return self.weights[1].shape[0] // CELLS[self.cell].gates
+        return self.weights[0].shape[0] // CELLS[self.cell].gates
 
     def tensors(self) -> list[Any]:
         """Return the tensors that have gradients, in one flat list."""
@@ -76,8 +76,10 @@ class Operands(NamedTuple):
         Raises:
             InvalidValueError: There are not as many as a layer has.
         """
-        directions, states = self.states[0].shape[0], len(self.states)
-        return split_weights(values, int(directions), self.options, states)
+        cell, directions = CELLS[self.cell], int(self.states[0].shape[0])
+        return split_weights(
+            values, directions, self.options, len(self.states), feeds_back=cell.feeds_back
+        )
 
 
 class Kept(NamedTuple):
@@ -188,14 +190,14 @@ def _fits(operands: Operands, dtypes: Sequence[torch.dtype]) -> bool:
         return False
     T, B, I = x.shape  # noqa: E741
     D, _, P = states[0].shape
-    if D not in (1, 2) or not _fit_weights(operands, cell.gates):
+    if D not in (1, 2) or not _fit_weights(operands, cell):
         return False
     H, dtype = operands.hidden, x.dtype
     widths = [P] + [H] * (len(states) - 1)
     return (
         dtype in dtypes
         and min(T, B, I, H, P) >= 1
-        and (not name.startswith("rnn") or options.plain)
+        and (not name.startswith(("rnn", "min")) or options.plain)
         and (name != "gru_before" or not options.layer_norm)
         and not options.batch_norm
         and (not options.reverse or D == 1)
@@ -209,21 +211,30 @@ def _fits(operands: Operands, dtypes: Sequence[torch.dtype]) -> bool:
     )
 
 
-def _fit_weights(operands: Operands, gates: int) -> bool:
+def _fit_weights(operands: Operands, cell: Cell) -> bool:
     """Say whether the weights are those of the layer; x and h0 have three axes."""
     x, states, weights, options = operands.x, operands.states, operands.weights, operands.options
     D, _, P = states[0].shape
     try:
-        plain = count_plain(len(weights), D, options, len(states))
+        plain = count_plain(len(weights), D, options, len(states), feeds_back=cell.feeds_back)
     except InvalidValueError:
         return False
-    if weights[1].dim() != 2:  # it tells H
+    if weights[0].dim() != 2:  # it tells H
         return False
-    I, H = x.shape[2], weights[1].shape[0] // gates  # noqa: E741
+    I, H = x.shape[2], weights[0].shape[0] // cell.gates  # noqa: E741
     projects = plain in (3, 5)
     if (projects and len(states) == 1) or (not projects and P != H):
         return False
-    shapes = weight_shapes(plain, options, states=len(states), gates=gates, I=I, H=H, P=P)
+    shapes = weight_shapes(
+        plain,
+        options,
+        states=len(states),
+        gates=cell.gates,
+        I=I,
+        H=H,
+        P=P,
+        feeds_back=cell.feeds_back,
+    )
     return [weight.shape for weight in weights] == shapes * D
 
 

@@ -48,6 +48,21 @@ def _full_graph(module: nn.Module, backend: str = "aot_eager"):
     return torch.compile(module, fullgraph=True, backend=backend)
 
 
+def test_compiled_minimal_cells():
+    layer = gatewise.nn.MinLSTM(4, 5, 2, bidirectional=True).double()
+    x = _input(layer)
+    assert_close(results(_full_graph(layer), x), results(layer, x), tolerance=TOLERANCE)
+
+
+def test_compiled_frozen():
+    layer = LSTM(4, 5, 2).double().eval()
+    x = _input(layer)
+    want = layer(x)[0]
+    frozen = gw.freeze(layer)
+    for run in (frozen, _full_graph(frozen), frozen):
+        assert_close({"y": run(x)[0]}, {"y": want}, tolerance=TOLERANCE)
+
+
 @pytest.mark.parametrize(
     "options",
     [*CONFIGURATIONS, {"kind": "GRU", "bidirectional": True}, {"kind": "RNN", "num_layers": 2}],

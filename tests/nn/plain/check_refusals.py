@@ -172,6 +172,14 @@ def test_an_unknown_nonlinearity_is_refused(make):
         make(3, 4, nonlinearity="elu")
 
 
+@pytest.mark.parametrize("make", [gatewise.nn.MinGRU, gatewise.nn.MinLSTM])
+def test_an_unknown_candidate_is_refused(make):
+    with pytest.raises(
+        ValueError, match=r"\(candidate\): expected 'linear' or 'positive', got 'x'"
+    ):
+        make(3, 4, candidate="x")
+
+
 def test_a_gru_refuses_what_is_no_tensor():
     layer = gatewise.nn.GRU(3, 4)
     with pytest.raises(TypeError, match=r"GRU\(input\): expected a tensor"):

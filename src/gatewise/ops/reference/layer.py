@@ -25,6 +25,7 @@ class Cell(NamedTuple):
         states: Names of what is carried from step to step; the first is h, the output.
         activations: Names of what the step shows beside that, each H wide.
         step: The pure function of one step.
+        feeds_back: Whether h takes part in the products; a minimal cell has no ``w_hh``, ``b_hh``.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Cell(NamedTuple):
     states: tuple[str, ...]
     activations: tuple[str, ...]
     step: Step
+    feeds_back: bool = True
 
 
 def layer(
@@ -62,7 +64,7 @@ def layer(
             G·H (both or neither), then ``w_hr`` P×H with a projection, then what options have:
             peepholes, a row of H for each gate but the candidate; norms, weight and bias of the
             input product (G·H), of the recurrent product (G·H), of the cell state (H) if there is
-            one. One flat sequence.
+            one. One flat sequence. A minimal cell has ``w_ih`` and ``b_ih`` alone, or ``w_ih``.
         lengths: Valid steps of each sequence, [B], each from 1 to T, any order. The output is zero
             beyond, and the direction against time starts at the last valid step.
         reset: True at t cuts the sequence between t−1 and t in both directions, T×B; at 0 it
@@ -90,6 +92,7 @@ def layer(
         seed=seed,
         restart=restart,
         statistics=statistics,
+        feeds_back=cell.feeds_back,
     )
     y = torch.cat([run.output for run in runs], dim=-1).to(x.dtype)
     final = tuple(
@@ -110,12 +113,13 @@ def step(cell: Cell, x: Float[Tensor, "B I"], state: State, weights: Sequence[Te
         cell: The mathematics.
         x: Input of the step, B×I.
         state: States before it, h B×P, then B×H.
-        weights: ``w_ih``, ``w_hh``, then both biases or neither, then ``w_hr`` with a projection.
+        weights: As in `layer`, of a cell without options.
 
     Returns:
         The states after the step.
     """
-    (named,) = split_weights([widen(weight) for weight in weights], 1, states=len(state))
+    wide = [widen(weight) for weight in weights]
+    (named,) = split_weights(wide, 1, states=len(state), feeds_back=cell.feeds_back)
     at = Recurrence(named, PLAIN, seed=None, stream=0, batch=len(x), width=state[0].shape[-1])
     after, _ = cell.step(at.input_product(widen(x)), tuple(widen(part) for part in state), at)
     return tuple(part.to(x.dtype) for part in after)

@@ -70,7 +70,7 @@ class Recurrence:
             return
         hidden = self.hidden
         step, widths = options.first_step + t, (self._width, hidden)
-        like = self.weights.w_hh
+        like = self.weights.w_ih
         if options.update_dropout:
             self._keep_candidate = self._mask(step, 0, options.update_dropout, hidden)
         self._stays = [
@@ -83,8 +83,8 @@ class Recurrence:
     @property
     def hidden(self) -> int:
         """H."""
-        weights = self.weights
-        return weights.w_hh.shape[1] if weights.w_hr is None else weights.w_hr.shape[1]
+        w_hr = self.weights.w_hr
+        return self._width if w_hr is None else w_hr.shape[1]
 
     def input_product(self, x: Tensor) -> Tensor:
         """W_ih·x, normalised if asked for, with all its biases: T×B×G·H."""
@@ -168,7 +168,7 @@ class Recurrence:
     def _mask(self, step: int, word: int, probability: float, width: int) -> Tensor:
         assert self._seed is not None  # noqa: S101 - whoever asks has looked
         mask = dropout_mask(self._seed, self._stream, step, word, probability, self._batch, width)
-        return mask.to(self.weights.w_hh)
+        return mask.to(self.weights.w_ih)
 
 
 def function(name: str) -> Callable[[Tensor], Tensor]:

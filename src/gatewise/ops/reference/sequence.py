@@ -57,6 +57,7 @@ def run_layer(
     seed: Tensor | None = None,
     restart: State = (),
     statistics: Statistics | None = None,
+    feeds_back: bool = True,
 ) -> list[Run]:
     """Run a layer in all its directions; half precision is computed in float32.
 
@@ -72,6 +73,7 @@ def run_layer(
         seed: Of the masks, int64 with one element; None for none.
         restart: The state after a cut, each D×…; zeros if empty.
         statistics: Of batch norm, of the only direction; it runs with time and without resets.
+        feeds_back: Whether there are weights of h.
 
     Returns:
         One `Run` for each direction, in the dtype of the computation.
@@ -86,7 +88,8 @@ def run_layer(
         batch_norm = BatchNorm(statistics, valid, options.first_step)
     runs = []
     with _without_autocast(x):
-        for d, part in enumerate(split_weights(wide, D, options, len(initial))):
+        named = split_weights(wide, D, options, len(initial), feeds_back=feeds_back)
+        for d, part in enumerate(named):
             reverse = d == 1 or options.reverse
             stream = options.stream + int(reverse)
             at = Recurrence(

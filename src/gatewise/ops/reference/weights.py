@@ -14,7 +14,7 @@ class Weights(NamedTuple):
 
     Args:
         w_ih: G·H×I.
-        w_hh: G·H×P.
+        w_hh: G·H×P; None for a minimal cell, like b_hh.
         b_ih: G·H.
         b_hh: G·H.
         w_hr: P×H, the projection of h.
@@ -24,7 +24,7 @@ class Weights(NamedTuple):
     """
 
     w_ih: Any
-    w_hh: Any
+    w_hh: Any = None
     b_ih: Any = None
     b_hh: Any = None
     w_hr: Any = None
@@ -32,7 +32,9 @@ class Weights(NamedTuple):
     norms: tuple[Any, ...] = ()
 
 
-def count_plain(count: int, directions: int, options: CellOptions, states: int) -> int:
+def count_plain(
+    count: int, directions: int, options: CellOptions, states: int, *, feeds_back: bool = True
+) -> int:
     """Return how many weights a direction has but those of options: 3 or 5 with a projection.
 
     Args:
@@ -40,16 +42,20 @@ def count_plain(count: int, directions: int, options: CellOptions, states: int) 
         directions: D.
         options: Of the cell.
         states: How many the cell has.
+        feeds_back: Whether it has weights of h.
 
     Raises:
         InvalidValueError: No layer has as many.
     """
     each, rest = divmod(count, directions)
     extra = options.peephole + (2 * (1 + states) if options.normed else 0)
-    if rest or each - extra not in (2, 3, 4, 5):
+    usual = (2, 3, 4, 5) if feeds_back else (1, 2)
+    if rest or each - extra not in usual:
+        *few, most = usual
         raise InvalidValueError(
             "weights",
-            f"2, 3, 4 or 5 for each of {directions} direction(s), and {extra} for options",
+            f"{', '.join(map(str, few))} or {most} for each of {directions} direction(s), "
+            f"and {extra} for options",
             str(count),
         )
     return each - extra
@@ -64,6 +70,7 @@ def weight_shapes(
     I: int,  # noqa: E741
     H: int,
     P: int,
+    feeds_back: bool = True,
 ) -> list[tuple[int, ...]]:
     """Return the shapes of one direction's weights, in their order.
 
@@ -75,9 +82,13 @@ def weight_shapes(
         I: Width of the input.
         H: Hidden size.
         P: Width of h.
+        feeds_back: Whether there are weights of h.
     """
     joint = gates * H
-    shapes: list[tuple[int, ...]] = [(joint, I), (joint, P)]
+    shapes: list[tuple[int, ...]] = [(joint, I)]
+    if not feeds_back:
+        return [*shapes, (joint,)][:plain]
+    shapes.append((joint, P))
     if plain >= 4:
         shapes += [(joint,)] * 2
     if plain in (3, 5):
@@ -90,7 +101,12 @@ def weight_shapes(
 
 
 def split_weights(
-    weights: Sequence[Any], directions: int, options: CellOptions = PLAIN, states: int = 2
+    weights: Sequence[Any],
+    directions: int,
+    options: CellOptions = PLAIN,
+    states: int = 2,
+    *,
+    feeds_back: bool = True,
 ) -> list[Weights]:
     """Split a layer's flat list of weights by direction and name its parts.
 
@@ -100,12 +116,16 @@ def split_weights(
         directions: D.
         options: Of the cell.
         states: How many states the cell has: those beside h have a norm of their own.
+        feeds_back: Whether there are weights of h.
 
     Raises:
         InvalidValueError: The list does not hold as many weights as that makes.
     """
-    plain = count_plain(len(weights), directions, options, states)
+    plain = count_plain(len(weights), directions, options, states, feeds_back=feeds_back)
     count, norms = len(weights) // directions, plain + options.peephole
+    parts = [weights[start : start + count] for start in range(0, len(weights), count)]
+    if not feeds_back:
+        return [Weights(part[0], b_ih=part[1] if plain == 2 else None) for part in parts]
     return [
         Weights(
             part[0],
@@ -116,5 +136,5 @@ def split_weights(
             peephole=part[plain] if options.peephole else None,
             norms=tuple(part[norms:]),
         )
-        for part in (weights[start : start + count] for start in range(0, len(weights), count))
+        for part in parts
     ]
