@@ -5,6 +5,7 @@ from gatewise.nn.freeze import freeze, unfreeze
 from gatewise.nn.gru import GRU, GRUTrace
 from gatewise.nn.lstm import LSTM, Trace
 from gatewise.nn.minimal import MinGRU, MinGRUTrace, MinLSTM, MinLSTMTrace
+from gatewise.nn.recurrent import Recurrent
 from gatewise.nn.replace import replace
 from gatewise.nn.rnn import RNN, RNNTrace
 from gatewise.nn.stack import Stack, StackState
@@ -22,6 +23,7 @@ __all__ = [
     "MinLSTMTrace",
     "RNNCell",
     "RNNTrace",
+    "Recurrent",
     "Stack",
     "StackState",
     "Trace",

@@ -23,6 +23,7 @@ from gatewise.nn._masks import draw_seed, drop_between, drop_input, drop_weights
 from gatewise.nn._options import ModuleWithOptions
 from gatewise.nn._precision import Precision, autocast_dtype, takes_bf16
 from gatewise.nn._running_averages import register_averages, reset_averages, statistics_of
+from gatewise.nn._sequence_layer import SequenceLayer
 from gatewise.nn._torch_methods import TorchMethods, own_weights
 from gatewise.ops import dispatch
 from gatewise.ops.backends import Backend
@@ -30,7 +31,7 @@ from gatewise.ops.reference import CELLS, PLAIN, CellOptions
 from gatewise.ops.reference.batch_norm import Statistics
 
 
-class RecurrentLayer(TorchMethods, ModuleWithOptions):
+class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
     """Base of the layers: torch's parameters under torch's names, in torch's order.
 
     Subclasses set ``kind`` (the name in messages), ``mode`` (torch's name of the cell) and
@@ -40,7 +41,6 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
     ``options``, and what `ModuleWithOptions` says; `_validate` refuses what it may not be.
     """
 
-    kind: str
     mode: str
     cell: str
 
@@ -53,7 +53,6 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
     init: Init = "torch"
     chrono_steps: int | None = None
     forget_bias: float | None = None
-    residual: bool = False
     layer_norm: bool = False
     batch_norm_steps: int | None = None
     peephole: bool = False
@@ -157,11 +156,6 @@ class RecurrentLayer(TorchMethods, ModuleWithOptions):
     def _draw(self) -> None:
         bound = 1.0 / math.sqrt(self.hidden_size)
         draw_as_torch(self.named_parameters(), bound, self.generator)
-
-    @property
-    def num_directions(self) -> int:
-        """D: 2 if bidirectional, else 1."""
-        return 2 if self.bidirectional else 1
 
     @property
     def state_size(self) -> int:

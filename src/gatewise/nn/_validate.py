@@ -65,7 +65,30 @@ def check_constructor(
         options: The options that torch lacks, by name.
         inits: The schemes of initial values that the layer has.
     """
-    for name, value in (("bias", bias), ("batch_first", batch_first)):
+    faults = size_faults(where, sizes, {"bias": bias, "batch_first": batch_first}, dropout)
+    if not 0 <= sizes["proj_size"] < max(sizes["hidden_size"], 1):
+        faults.append(
+            InvalidValueError(
+                f"{where}(proj_size)",
+                f"0 (no projection) or a size below hidden_size={sizes['hidden_size']}",
+                str(sizes["proj_size"]),
+            )
+        )
+    faults += option_faults(where, options, bias=bias, inits=inits)
+    if len(faults) == 1:
+        raise faults[0]
+    InvalidSettingsError.raise_any(where, faults)
+
+
+def size_faults(
+    where: str, sizes: Mapping[str, int], flags: Mapping[str, bool], dropout: float
+) -> list[GatewiseError]:
+    """Return what is wrong with the values of arguments that every layer has.
+
+    Raises:
+        InvalidTypeError: A size or a flag has another type: alone and first, as in torch.
+    """
+    for name, value in flags.items():
         if not isinstance(value, bool):
             raise InvalidTypeError(f"{where}({name})", "a bool", type_and_value(value))
     for name, value in sizes.items():
@@ -81,18 +104,7 @@ def check_constructor(
         faults.append(
             InvalidValueError(f"{where}(dropout)", "a probability from 0 to 1", repr(dropout))
         )
-    if not 0 <= sizes["proj_size"] < max(sizes["hidden_size"], 1):
-        faults.append(
-            InvalidValueError(
-                f"{where}(proj_size)",
-                f"0 (no projection) or a size below hidden_size={sizes['hidden_size']}",
-                str(sizes["proj_size"]),
-            )
-        )
-    faults += option_faults(where, options, bias=bias, inits=inits)
-    if len(faults) == 1:
-        raise faults[0]
-    InvalidSettingsError.raise_any(where, faults)
+    return faults
 
 
 def warn_of_idle_options(layer: LayerShape) -> None:

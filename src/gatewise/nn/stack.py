@@ -16,9 +16,8 @@ from torch.nn.utils.rnn import PackedSequence
 from gatewise.errors import InvalidStateError, InvalidTypeError, InvalidValueError
 from gatewise.nn import _validate
 from gatewise.nn._layout import zero_padding
-from gatewise.nn._recurrent import RecurrentLayer
+from gatewise.nn._sequence_layer import SequenceLayer
 from gatewise.nn.cell import RecurrentCell
-from gatewise.nn.lstm import LSTMStates
 
 _NOT_PER_STEP = (
     nn.RNNCellBase,
@@ -30,14 +29,15 @@ _NOT_PER_STEP = (
 )
 
 
-LayerState = Tensor | LSTMStates
+LayerState = Tensor | tuple[Tensor, ...]
 
 
 class StackState(NamedTuple):
     """The state of a `Stack`: the states of its recurrent layers, from the bottom up.
 
     Args:
-        layers: The state of each recurrent layer: h, (L·D)×B×P, or ``(h, c)`` with c (L·D)×B×H.
+        layers: The state of each recurrent layer: h, (L·D)×B×P, or a tuple, ``(h, c)`` for an LSTM,
+            with c (L·D)×B×H.
     """
 
     layers: tuple[LayerState, ...]
@@ -53,7 +53,7 @@ class StackState(NamedTuple):
     def _each(self, change: Callable[[Tensor], Tensor]) -> StackState:
         return StackState(
             tuple(
-                change(state) if isinstance(state, Tensor) else (change(state[0]), change(state[1]))
+                change(state) if isinstance(state, Tensor) else tuple(map(change, state))
                 for state in self.layers
             )
         )
@@ -91,9 +91,9 @@ class Stack(nn.Module):
         self.batch_first = batch_first
 
     @property
-    def recurrent(self) -> list[RecurrentLayer]:
+    def recurrent(self) -> list[SequenceLayer]:
         """The recurrent layers, from the bottom up."""
-        return [layer for layer in self.layers if isinstance(layer, RecurrentLayer)]
+        return [layer for layer in self.layers if isinstance(layer, SequenceLayer)]
 
     def forward(
         self,
@@ -138,7 +138,7 @@ class Stack(nn.Module):
         after: list[LayerState] = []
         traces: list[Any] = []
         for layer in self.layers:
-            if not isinstance(layer, RecurrentLayer):
+            if not isinstance(layer, SequenceLayer):
                 x = layer(x)
                 continue
             x, states, *traced = layer(
@@ -146,7 +146,7 @@ class Stack(nn.Module):
             )
             after.append(states)
             traces += traced
-        if lengths is not None and not isinstance(self.layers[-1], RecurrentLayer):
+        if lengths is not None and not isinstance(self.layers[-1], SequenceLayer):
             x = zero_padding(x, lengths)
         y, state = x.transpose(0, 1) if swap else x, StackState(tuple(after))
         return (y, state, tuple(traces)) if trace else (y, state)
@@ -198,7 +198,7 @@ def _check_layer(position: int, layer: nn.Module) -> None:
         raise InvalidTypeError(
             where, "a recurrent layer of gatewise or a module that acts on each step alone", kind
         )
-    if isinstance(layer, RecurrentLayer) and layer.batch_first:
+    if isinstance(layer, SequenceLayer) and layer.batch_first:
         raise InvalidValueError(
             where,
             "a layer with batch_first=False",

@@ -54,6 +54,15 @@ def test_compiled_minimal_cells():
     assert_close(results(_full_graph(layer), x), results(layer, x), tolerance=TOLERANCE)
 
 
+def test_compiled_cell_of_ones_own():
+    def cell(x, h, weight, bias):
+        return torch.tanh(x @ weight.T + bias + h)
+
+    layer = gatewise.nn.Recurrent(cell, 4, 5, 2, weights={"weight": "H I", "bias": "H"}).double()
+    x = _input(layer)
+    assert_close(results(_full_graph(layer), x), results(layer, x), tolerance=TOLERANCE)
+
+
 def test_compiled_frozen():
     layer = LSTM(4, 5, 2).double().eval()
     x = _input(layer)

@@ -180,6 +180,24 @@ def test_an_unknown_candidate_is_refused(make):
         make(3, 4, candidate="x")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"cell": None},
+            r"\(cell\): expected a function cell\(x, .*, got NoneType",
+        ),
+        ({"num_layers": 1.5}, r"\(num_layers\): expected an int, got float 1.5"),
+        ({"batch_first": 0}, r"\(batch_first\): expected a bool, got int 0"),
+        ({"states": {"h": "0"}}, r"\(states\): expected the states' names"),
+    ],
+)
+def test_a_layer_of_ones_own_refuses(change, message):
+    usual = {"cell": torch.add, "input_size": 3, "hidden_size": 4, "weights": {"w": "H"}}
+    with pytest.raises((TypeError, ValueError), match=message):
+        gatewise.nn.Recurrent(**(usual | change))
+
+
 def test_a_gru_refuses_what_is_no_tensor():
     layer = gatewise.nn.GRU(3, 4)
     with pytest.raises(TypeError, match=r"GRU\(input\): expected a tensor"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -26,6 +26,30 @@ State = tuple[Tensor, ...]
 
 Step = Callable[[Tensor, State, Recurrence], tuple[State, State]]
 """``step(projected input, state, recurrence) -> (new state, activations)``."""
+
+
+@runtime_checkable
+class Context(Protocol):
+    """What the loop tells a cell's surroundings, and asks of them."""
+
+    def enter(self, t: int) -> None:
+        """Go to time step ``t``."""
+
+    def zoneout(self, new: Sequence[Tensor], old: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the state after a step."""
+        ...
+
+
+class _NoContext:
+    def enter(self, t: int) -> None:
+        pass
+
+    def zoneout(self, new: Sequence[Tensor], old: Sequence[Tensor]) -> tuple[Tensor, ...]:  # noqa: ARG002
+        return tuple(new)
+
+
+NO_CONTEXT: Final = _NoContext()
+"""Of a cell that has none of a layer's options."""
 
 
 class Run(NamedTuple):
@@ -87,7 +111,7 @@ def run_layer(
         valid = x.new_ones(x.shape[:2], dtype=torch.bool) if valid is None else valid
         batch_norm = BatchNorm(statistics, valid, options.first_step)
     runs = []
-    with _without_autocast(x):
+    with without_autocast(x):
         named = split_weights(wide, D, options, len(initial), feeds_back=feeds_back)
         for d, part in enumerate(named):
             reverse = d == 1 or options.reverse
@@ -129,10 +153,58 @@ def run_direction(
     replaces the state by ``restart``, or zeros, when the loop crosses it: before step t in time
     order, before step t−1 against it.
     """
-    T = projected.shape[0]
-    valid = _valid_steps(lengths, T)
-    restarts = _restarts(reset, valid, reverse=reverse)
+    valid, restarts = masks(lengths, reset, len(projected), reverse=reverse)
     begin = restart or tuple(torch.zeros_like(part) for part in state)
+    return run_steps(
+        step,
+        projected,
+        state,
+        recurrence,
+        reverse=reverse,
+        valid=valid,
+        restarts=restarts,
+        begin=begin,
+        record=record,
+    )
+
+
+def masks(
+    lengths: Tensor | None, reset: Tensor | None, T: int, *, reverse: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return what of T×B is inside the lengths, and before what the state is replaced.
+
+    None for all, and for nothing.
+    """
+    valid = _valid_steps(lengths, T)
+    return valid, _restarts(reset, valid, reverse=reverse)
+
+
+def run_steps(
+    step: Callable[[Tensor, State, Any], tuple[State, State]],
+    projected: Tensor,
+    state: State,
+    context: Context,
+    *,
+    reverse: bool,
+    valid: Tensor | None,
+    restarts: Tensor | None,
+    begin: State,
+    record: bool,
+) -> Run:
+    """Carry ``state`` through the steps of ``projected`` (T×B×…), with time or against it.
+
+    Args:
+        step: The cell.
+        projected: What it gets of each step.
+        state: Before the first.
+        context: What the cell sees of its layer.
+        reverse: Whether to run from the last step to the first.
+        valid: T×B: where the state moves on; None for everywhere.
+        restarts: T×B: where ``begin`` replaces the state before the step.
+        begin: Of pieces.
+        record: Whether to keep activations and states of every step.
+    """
+    T = projected.shape[0]
     outputs: list[Tensor] = []
     activations: list[State] = []
     states: list[State] = []
@@ -140,9 +212,9 @@ def run_direction(
         if restarts is not None:
             cut = restarts[t].unsqueeze(-1)
             state = tuple(torch.where(cut, a, b) for a, b in zip(begin, state, strict=True))
-        recurrence.enter(t)
-        after, activation = step(projected[t], state, recurrence)
-        after = recurrence.zoneout(after, state)
+        context.enter(t)
+        after, activation = step(projected[t], state, context)
+        after = context.zoneout(after, state)
         shown = after
         if valid is None:
             state = after
@@ -165,7 +237,7 @@ def widen(value: Tensor) -> Tensor:
     return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
 
 
-def _without_autocast(x: Tensor) -> AbstractContextManager[object]:
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
     """Keep an enclosing ``torch.autocast`` from rounding the products of the recurrence."""
     if torch.is_autocast_enabled(x.device.type):
         return torch.autocast(x.device.type, enabled=False)

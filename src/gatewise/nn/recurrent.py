@@ -1,0 +1,274 @@
+"""A layer around a cell of one's own: layers, directions, lengths, resets, traces and training."""
+
+from __future__ import annotations
+
+import math
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from gatewise.conventions import parameter_suffix
+from gatewise.errors import InvalidSettingsError
+from gatewise.nn import _validate
+from gatewise.nn._layout import Arranged, States, arrange, restore, restore_trace, zero_padding
+from gatewise.nn._masks import drop_between
+from gatewise.nn._options import ModuleWithOptions
+from gatewise.nn._own_cell import OwnStep, cell_faults, run_in_pieces, shape_of
+from gatewise.nn._sequence_layer import SequenceLayer
+from gatewise.ops.reference.sequence import (
+    NO_CONTEXT,
+    Run,
+    masks,
+    run_steps,
+    without_autocast,
+)
+
+Cell = Callable[..., Any]
+"""``cell(x, *states, **weights)``: see `Recurrent`."""
+
+
+class Recurrent(SequenceLayer, ModuleWithOptions):
+    """Makes a layer of a cell of one's own: a pure function of one step, in plain torch.
+
+    The way to try an idea: the layer brings everything that belongs to sequences rather than to
+    cells, and is called like `LSTM`. It runs the cell in a Python loop, on any device, and may be
+    compiled; a cell that is worth it gets a kernel (``docs/adding_a_cell.md``).
+
+    Args:
+        cell: ``cell(x, *states, **weights)`` takes the input of a step, B×I, its states, B×H each,
+            and the weights by name; it returns the new states in the same order, the first of them
+            h, the output, and, if it likes, last a dict of tensors (B×…) for ``trace=True``.
+        input_size: Features of the input, I ≥ 1; in layers above the first, I is H·D.
+        hidden_size: Features of each state, H ≥ 1.
+        num_layers: Layers above each other, L ≥ 1.
+        batch_first: Whether batched input, output and ``reset`` are B×T×… instead of T×B×….
+        dropout: Probability of zeroing an element of the output of every layer but the last.
+        bidirectional: Whether each layer also runs against time; D is then 2.
+        device: Device of the parameters.
+        dtype: Dtype of the parameters.
+        weights: The names of the weights and their shapes, in numbers, H and I: ``"2H I"``. They
+            become parameters ``name_l0``, ``name_l0_reverse``, …, drawn from U(−1/√H, 1/√H).
+        states: The names of the states and the number that each begins with, h first; the others
+            may begin with something else than 0, also after a ``reset``.
+        inputs: ``inputs(x, **weights)``: what to make of the whole input of a layer, T×B×I, once,
+            before the loop; the cell then gets the steps of what it returns, T×B×…, for x.
+        residual: Whether the output of each layer is its h plus its input, where the widths agree;
+            an entry of the state dict if it is.
+
+    Raises:
+        GatewiseError: A refused argument; also a ValueError or TypeError.
+
+    Example:
+        >>> def indrnn(x, h, weight_ih, weight_hh, bias):
+        ...     return torch.relu(x @ weight_ih.T + weight_hh * h + bias)
+        >>> shapes = {"weight_ih": "H I", "weight_hh": "H", "bias": "H"}
+        >>> layer = Recurrent(indrnn, 3, 8, num_layers=2, weights=shapes)
+        >>> output, h_n = layer(torch.randn(5, 2, 3), lengths=[5, 2])
+        >>> output.shape, h_n.shape
+        (torch.Size([5, 2, 8]), torch.Size([2, 2, 8]))
+    """
+
+    travelling = ("residual",)
+
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        weights: Mapping[str, str],
+        states: Mapping[str, float] | None = None,
+        inputs: Callable[..., Tensor] | None = None,
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        self.kind = f"Recurrent({getattr(cell, '__name__', 'cell')})"
+        states = {"h": 0.0} if states is None else dict(states)
+        sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
+        flags = {"batch_first": batch_first, "bidirectional": bidirectional, "residual": residual}
+        faults = _validate.size_faults("Recurrent", sizes, flags, dropout)
+        faults += cell_faults("Recurrent", cell, states, weights)
+        InvalidSettingsError.raise_any("Recurrent", faults)
+        self.cell = cell
+        self.inputs = inputs
+        self.states = states
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.batch_first = batch_first
+        self.dropout = float(dropout)
+        self.bidirectional = bidirectional
+        self.residual = residual
+        self._names = tuple(weights)
+        D = self.num_directions
+        for layer in range(num_layers):
+            width = hidden_size * D if layer else input_size
+            for direction in range(D):
+                for name, text in weights.items():
+                    shape = shape_of(text, H=hidden_size, I=width)
+                    weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+                    suffix = parameter_suffix(layer, direction)
+                    self.register_parameter(f"{name}_{suffix}", weight)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw every weight from U(−1/√H, 1/√H), as torch draws those of its recurrent layers."""
+        bound = 1.0 / math.sqrt(self.hidden_size)
+        for weight in self.parameters():
+            nn.init.uniform_(weight, -bound, bound)
+
+    @property
+    def state_widths(self) -> dict[str, int]:
+        """The initial states by name, and how wide they are."""
+        return {f"{name}_0": self.hidden_size for name in self.states}
+
+    def initial_state(self, batch: int) -> Any:
+        """Return the states that ``batch`` sequences begin with, as ``hx`` has them."""
+        return self._as_hx(self._initial_states(batch))
+
+    def explain(self) -> str:
+        """Say in a sentence what runs this layer, and why."""
+        return "reference (torch): a cell of one's own runs in a loop in plain torch"
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,  # noqa: A002
+        hx: Tensor | Sequence[Tensor] | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        reset: Tensor | None = None,
+        trace: bool = False,
+        recompute: int | None = None,
+    ) -> tuple[Any, ...]:
+        """Run the layers over a batch of sequences.
+
+        Args:
+            input: T×B×I, B×T×I with ``batch_first``, T×I unbatched, or a PackedSequence.
+            hx: The initial state, (L·D)×B×H, without B when unbatched; a tuple if there are
+                several states. By default the numbers of ``states``.
+            lengths: Valid steps of each sequence, see `LSTM.forward`.
+            reset: Where sequences begin anew, see `LSTM.forward`.
+            trace: Whether to return what the cell shows, and its states, of every step.
+            recompute: In training, keep the states of every so many steps only, and run the steps
+                between again in backward.
+
+        Returns:
+            The output, T×B×(D·H) in the layout of the input, then the final state, shaped like
+            ``hx``, then, with ``trace=True``, a named tuple of (L·D)×T×B×… tensors: what the cell
+            shows, the other states, and h.
+
+        Raises:
+            GatewiseError: An argument does not fit, or the cell returns something else.
+        """
+        if recompute is not None:
+            _validate.check_recompute(self.kind, recompute, trace=trace)
+        given = None if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx)
+        call = arrange(self, next(self.parameters()), input, given, lengths, reset)
+        x, finals, shown, names = call.x, [], [], []
+        initial = call.hx or self._initial_states(x.shape[1])
+        D = self.num_directions
+        for layer in range(self.num_layers):
+            if layer and self.dropout and self.training:
+                x = drop_between(x, self.dropout, None)
+            rows = slice(layer * D, (layer + 1) * D)
+            with without_autocast(x):
+                runs, names = self._run_layer(
+                    x,
+                    [part[rows] for part in initial],
+                    layer,
+                    call,
+                    record=trace,
+                    recompute=recompute,
+                )
+            y = torch.cat([run.output for run in runs], dim=-1)
+            finals += [run.state for run in runs]
+            shown += [run.activations + run.states[1:] + run.states[:1] for run in runs]
+            if self.residual and y.shape[-1] == x.shape[-1]:
+                y = y + (x if call.lengths is None else zero_padding(x, call.lengths))
+            x = y
+        y, final = restore(self, call, x, tuple(map(torch.stack, zip(*finals, strict=True))))
+        if not trace:
+            return y, self._as_hx(final)
+        parts = restore_trace(call, tuple(map(torch.stack, zip(*shown, strict=True))))
+        h, *others = self.states
+        named = namedtuple("Trace", [*names, *others, h])
+        return y, self._as_hx(final), named(*parts)
+
+    def extra_repr(self) -> str:
+        """Show the cell, the sizes, and what is not the default."""
+        options = {
+            "num_layers": (self.num_layers, 1),
+            "batch_first": (self.batch_first, False),
+            "dropout": (self.dropout, 0.0),
+            "bidirectional": (self.bidirectional, False),
+            "residual": (self.residual, False),
+        }
+        shown = [f"{name}={value}" for name, (value, usual) in options.items() if value != usual]
+        name = getattr(self.cell, "__name__", repr(self.cell))
+        return ", ".join([name, str(self.input_size), str(self.hidden_size), *shown])
+
+    def _initial_states(self, batch: int) -> States:
+        weight, rows = next(self.parameters()), self.num_layers * self.num_directions
+        shape = (rows, batch, self.hidden_size)
+        return tuple(weight.new_full(shape, value) for value in self.states.values())
+
+    def _as_hx(self, states: States) -> Any:
+        return states if len(self.states) > 1 else states[0]
+
+    def _run_layer(
+        self,
+        x: Tensor,
+        initial: Sequence[Tensor],
+        layer: int,
+        call: Arranged,
+        *,
+        record: bool,
+        recompute: int | None,
+    ) -> tuple[list[Run], list[str]]:
+        """Run a layer in all its directions; also return the names of what its cell shows."""
+        if call.lengths is not None:
+            x = zero_padding(x, call.lengths)  # a NaN there would reach the gradients as 0·NaN
+        begin = tuple(x.new_tensor(value) for value in self.states.values())
+        T, runs, names = len(x), [], []
+        for d in range(self.num_directions):
+            suffix, reverse = parameter_suffix(layer, d), d == 1
+            weights = {name: getattr(self, f"{name}_{suffix}") for name in self._names}
+            step = OwnStep(self.kind, self.cell, tuple(self.states), weights)
+            given = x if self.inputs is None else self.inputs(x, **weights)
+            valid, restarts = masks(call.lengths, call.reset, T, reverse=reverse)
+            run = partial(
+                _run, step, given, valid, restarts, begin=begin, reverse=reverse, record=record
+            )
+            state = tuple(part[d] for part in initial)
+            if recompute is None:
+                runs.append(run(slice(0, T), state))
+            else:
+                pieces = [slice(at, min(at + recompute, T)) for at in range(0, T, recompute)]
+                runs.append(run_in_pieces(run, pieces, state, reverse=reverse))
+            names = step.shown
+        return runs, names
+
+
+def _run(
+    step: OwnStep,
+    x: Tensor,
+    valid: Tensor | None,
+    restarts: Tensor | None,
+    piece: slice,
+    state: States,
+    **options: Any,
+) -> Run:
+    valid = None if valid is None else valid[piece]
+    restarts = None if restarts is None else restarts[piece]
+    return run_steps(step, x[piece], state, NO_CONTEXT, valid=valid, restarts=restarts, **options)
