@@ -39,6 +39,7 @@ ACTIVATIONS: Final = (
 CANDIDATES: Final = ("linear", "positive")
 BOOLEANS: Final = (
     "residual",
+    "reverse",
     "learn_initial_state",
     "peephole",
     "coupled_gates",

@@ -44,7 +44,7 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
     mode: str
     cell: str
 
-    travelling = ("residual",)
+    travelling = ("residual", "reverse")
     staying = ("init", "learn_initial_state", "generator", "precision", "backend")
 
     inits: ClassVar[tuple[str, ...]] = ("torch", "orthogonal", "chrono")
@@ -53,6 +53,7 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
     init: Init = "torch"
     chrono_steps: int | None = None
     forget_bias: float | None = None
+    reverse: bool = False
     layer_norm: bool = False
     batch_norm_steps: int | None = None
     peephole: bool = False
@@ -95,6 +96,7 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
             },
             bias=bias,
             batch_first=batch_first,
+            bidirectional=bidirectional,
             dropout=dropout,
             options=options,
             inits=self.inits,
@@ -166,14 +168,6 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
     def state_widths(self) -> dict[str, int]:
         """The initial states by name, and how wide they are."""
         return {"h_0": self.state_size}
-
-    def initial_state(self, batch: int) -> Any:
-        """Return the states that ``batch`` sequences begin with, as ``hx`` has them.
-
-        In the weights' dtype, on their device: zeros, or with ``learn_initial_state`` the learned
-        ones, to which gradients flow.
-        """
-        raise NotImplementedError
 
     def explain(self) -> str:
         """Say in a sentence which kernel runs this layer on this machine, and why."""
@@ -269,6 +263,7 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
             recurrent_dropout=self.recurrent_dropout if self.training else 0.0,
             zoneout_c=zone_c,
             zoneout_h=zone_h,
+            reverse=self.reverse,
             **others,
         )
         return PLAIN if options == PLAIN else options

@@ -33,5 +33,9 @@ class SequenceLayer:
         raise NotImplementedError
 
     def initial_state(self, batch: int) -> Any:
-        """Return the states that ``batch`` sequences begin with, as ``hx`` has them."""
+        """Return the states that ``batch`` sequences begin with, as ``hx`` has them.
+
+        In the weights' dtype, on their device: zeros, or with ``learn_initial_state`` the learned
+        ones, to which gradients flow.
+        """
         raise NotImplementedError

@@ -48,6 +48,7 @@ def check_constructor(
     *,
     bias: bool,
     batch_first: bool,
+    bidirectional: bool,
     dropout: float,
     options: Mapping[str, Any],
     inits: Sequence[str],
@@ -61,6 +62,7 @@ def check_constructor(
         sizes: input_size, hidden_size, num_layers and proj_size.
         bias: Must be a bool.
         batch_first: Must be a bool.
+        bidirectional: What ``reverse`` may not meet.
         dropout: Must be a probability.
         options: The options that torch lacks, by name.
         inits: The schemes of initial values that the layer has.
@@ -75,6 +77,11 @@ def check_constructor(
             )
         )
     faults += option_faults(where, options, bias=bias, inits=inits)
+    if bidirectional and options.get("reverse"):
+        remedy = "A layer in both directions has one against time already."
+        faults.append(
+            InvalidValueError(f"{where}(reverse)", "False with bidirectional=True", "True", remedy)
+        )
     if len(faults) == 1:
         raise faults[0]
     InvalidSettingsError.raise_any(where, faults)

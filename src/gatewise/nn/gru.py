@@ -57,6 +57,9 @@ class GRU(SingleStateLayer):
         residual: Whether the output of each layer is its h plus its input (after dropout), where
             their widths agree: in every layer but the first, and there if I = D·H. Not part of
             ``h_n`` nor of a trace; zero beyond the lengths all the same.
+        reverse: Whether the layer runs against time: from the last valid step of a sequence to its
+            first, which ``h_n`` is of. Output and trace stay in time order; not together with
+            ``bidirectional``.
         learn_initial_state: Whether there are parameters for the state before the first step,
             ``initial_h_l0`` (H) and so on, used for every sequence of a call without ``hx``,
             and after every ``reset``. Zero at first.
@@ -99,7 +102,7 @@ class GRU(SingleStateLayer):
     kind = "GRU"
     mode = "GRU"
     Trace = GRUTrace
-    travelling = ("residual", "reset_after", "layer_norm", "zoneout")
+    travelling = ("residual", "reverse", "reset_after", "layer_norm", "zoneout")
     staying = (
         "init",
         "chrono_steps",
@@ -130,6 +133,7 @@ class GRU(SingleStateLayer):
         init: Init = "torch",
         chrono_steps: int | None = None,
         residual: bool = False,
+        reverse: bool = False,
         learn_initial_state: bool = False,
         reset_after: bool = True,
         layer_norm: bool = False,
@@ -157,6 +161,7 @@ class GRU(SingleStateLayer):
                 "init": init,
                 "chrono_steps": chrono_steps,
                 "residual": residual,
+                "reverse": reverse,
                 "learn_initial_state": learn_initial_state,
                 "reset_after": reset_after,
                 "layer_norm": layer_norm,

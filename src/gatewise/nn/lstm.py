@@ -70,6 +70,9 @@ class LSTM(RecurrentLayer):
         residual: Whether the output of each layer is its h plus its input (after dropout), where
             their widths agree: in every layer but the first, and there if I = D·P. Not part of
             ``h_n`` nor of a trace; zero beyond the lengths all the same.
+        reverse: Whether the layer runs against time: from the last valid step of a sequence to its
+            first, which ``h_n`` is of. Output and trace stay in time order; not together with
+            ``bidirectional``.
         learn_initial_state: Whether there are parameters for the state before the first step,
             ``initial_h_l0`` (P), ``initial_c_l0`` (H) and so on, used for every sequence of a call
             without ``hx``, and after every ``reset``. Zero at first.
@@ -132,6 +135,7 @@ class LSTM(RecurrentLayer):
     mode = "LSTM"
     travelling = (
         "residual",
+        "reverse",
         "peephole",
         "coupled_gates",
         "forget_gate",
@@ -179,6 +183,7 @@ class LSTM(RecurrentLayer):
         chrono_steps: int | None = None,
         forget_bias: float | None = None,
         residual: bool = False,
+        reverse: bool = False,
         learn_initial_state: bool = False,
         peephole: bool = False,
         coupled_gates: bool = False,
@@ -213,6 +218,7 @@ class LSTM(RecurrentLayer):
                 "chrono_steps": chrono_steps,
                 "forget_bias": forget_bias,
                 "residual": residual,
+                "reverse": reverse,
                 "learn_initial_state": learn_initial_state,
                 "peephole": peephole,
                 "coupled_gates": coupled_gates,

@@ -43,7 +43,7 @@ class MinimalLayer(SingleStateLayer):
     """Base of `MinGRU` and `MinLSTM`; subclasses set ``kind``, ``mode``, ``Trace`` and ``name``."""
 
     inits = ("torch", "chrono")
-    travelling = ("residual", "candidate")
+    travelling = ("residual", "reverse", "candidate")
     staying = (
         "init",
         "chrono_steps",
@@ -101,6 +101,7 @@ class MinGRU(MinimalLayer):
             then.
         residual: Whether the output of each layer is its h plus its input (after dropout), where
             their widths agree.
+        reverse: Whether the layer runs against time, see `GRU`.
         learn_initial_state: Whether there are parameters for the state before the first step,
             ``initial_h_l0`` (H) and so on.
         input_dropout: Probability of zeroing a feature of the input of each layer, the same in all
@@ -139,6 +140,7 @@ class MinGRU(MinimalLayer):
         init: Literal["torch", "chrono"] = "torch",
         chrono_steps: int | None = None,
         residual: bool = False,
+        reverse: bool = False,
         learn_initial_state: bool = False,
         input_dropout: float = 0.0,
         generator: torch.Generator | None = None,
@@ -150,6 +152,7 @@ class MinGRU(MinimalLayer):
             "init": init,
             "chrono_steps": chrono_steps,
             "residual": residual,
+            "reverse": reverse,
             "learn_initial_state": learn_initial_state,
             "input_dropout": input_dropout,
             "generator": generator,
@@ -196,6 +199,7 @@ class MinLSTM(MinimalLayer):
         forget_bias: The bias of the forget gate; None leaves it to ``init``. The larger, the longer
             is the memory at first.
         residual: Whether the output of each layer is its h plus its input, see `MinGRU`.
+        reverse: Whether the layer runs against time, see `GRU`.
         learn_initial_state: Whether there are parameters for the state before the first step.
         input_dropout: Probability of zeroing a feature of the input, see `MinGRU`.
         generator: What draws, see `GRU`.
@@ -234,6 +238,7 @@ class MinLSTM(MinimalLayer):
         chrono_steps: int | None = None,
         forget_bias: float | None = None,
         residual: bool = False,
+        reverse: bool = False,
         learn_initial_state: bool = False,
         input_dropout: float = 0.0,
         generator: torch.Generator | None = None,
@@ -246,6 +251,7 @@ class MinLSTM(MinimalLayer):
             "chrono_steps": chrono_steps,
             "forget_bias": forget_bias,
             "residual": residual,
+            "reverse": reverse,
             "learn_initial_state": learn_initial_state,
             "input_dropout": input_dropout,
             "generator": generator,

@@ -31,8 +31,8 @@ class RNN(SingleStateLayer):
 
     Parameters, their names, initial values and the ``state_dict`` are torch's, in both directions.
     Options that torch lacks are keyword arguments; those that change what the weights mean, here
-    ``residual``, are an entry of the state dict where they are not at their defaults, and loading
-    it into a layer with other options raises.
+    ``residual`` and ``reverse``, are an entry of the state dict where they are not at their
+    defaults, and loading it into a layer with other options raises.
     The equations are those of `gatewise.ops.reference.rnn`.
 
     Args:
@@ -52,6 +52,9 @@ class RNN(SingleStateLayer):
         residual: Whether the output of each layer is its h plus its input (after dropout), where
             their widths agree: in every layer but the first, and there if I = D·H. Not part of
             ``h_n`` nor of a trace; zero beyond the lengths all the same.
+        reverse: Whether the layer runs against time: from the last valid step of a sequence to its
+            first, which ``h_n`` is of. Output and trace stay in time order; not together with
+            ``bidirectional``.
         learn_initial_state: Whether there are parameters for the state before the first step,
             ``initial_h_l0`` (H) and so on, used for every sequence of a call without ``hx``,
             and after every ``reset``. Zero at first.
@@ -94,6 +97,7 @@ class RNN(SingleStateLayer):
         *,
         init: Literal["torch", "orthogonal"] = "torch",
         residual: bool = False,
+        reverse: bool = False,
         learn_initial_state: bool = False,
         generator: torch.Generator | None = None,
         precision: Precision = "auto",
@@ -116,6 +120,7 @@ class RNN(SingleStateLayer):
             options={
                 "init": init,
                 "residual": residual,
+                "reverse": reverse,
                 "learn_initial_state": learn_initial_state,
                 "generator": generator,
                 "precision": precision,

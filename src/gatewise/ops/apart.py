@@ -62,21 +62,22 @@ def run_apart(operands: Operands, run: Callable[[Operands], Result]) -> Result:
 
 def _run_direction(operands: Operands, d: int, run: Callable[[Operands], Result]) -> Result:
     x, options = operands.x, operands.options
+    reverse = d == 1 or options.reverse
     count = len(operands.weights) // operands.states[0].shape[0]
     own = operands._replace(
         states=[state[d : d + 1] for state in operands.states],
         weights=operands.weights[d * count : (d + 1) * count],
         restart=(),
         statistics=operands.statistics and operands.statistics.direction(d),
-        options=options._replace(stream=options.stream + d),
+        options=options._replace(stream=options.stream + (d or int(reverse)), reverse=False),
     )
     T, B, _ = x.shape
     reset = operands.reset if B else None
-    if d == 0 and reset is None:
+    if not reverse and reset is None:
         return run(own._replace(reset=None))
     lengths = operands.lengths
     ends = torch.full((B,), T, device=x.device) if lengths is None else lengths
-    pieces = _part(reset, ends, T, reverse=d == 1)
+    pieces = _part(reset, ends, T, reverse=reverse)
     after_cut = [part[d : d + 1] for part in operands.restart]
     y, final, trace = run(
         own._replace(

@@ -199,7 +199,8 @@ def explain(
     if obstacle and name == "native":
         reason = f"{by} asks for native, which cannot run {obstacle}; a call raises"
         return KernelChoice("none", "none", reason)
-    if _on_cuda(weights) and cell in cudnn.CELLS and options.plain:
+    plain = options.plain and not options.reverse
+    if _on_cuda(weights) and cell in cudnn.CELLS and plain:
         reason = (
             "tensors on CUDA. Lengths, resets, traces and function transforms take the reference"
         )

@@ -51,7 +51,7 @@ def _pieces(operands: Operands, d: int, steps: int) -> Iterator[_Piece]:
     """Go over the pieces of direction ``d`` in running order, without their initial states."""
     x, lengths, reset = operands.x, operands.lengths, operands.reset
     T, options = x.shape[0], operands.options
-    reverse = d == 1
+    reverse = d == 1 or options.reverse
     count = len(operands.weights) // operands.states[0].shape[0]
     weights = operands.weights[d * count : (d + 1) * count]
     restart = [part[d : d + 1] for part in operands.restart]
