@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from gatewise._version import __version__
 
 if TYPE_CHECKING:
-    from gatewise import errors, nn, tasks
+    from gatewise import convert, errors, nn, tasks
+    from gatewise.convert import from_onnx, from_torch, to_torch
     from gatewise.nn import freeze, replace, unfreeze
     from gatewise.ops import use_backend
     from gatewise.tasks import Forecaster, load
@@ -19,24 +20,32 @@ if TYPE_CHECKING:
 __all__ = [
     "Forecaster",
     "__version__",
+    "convert",
     "errors",
     "freeze",
+    "from_onnx",
+    "from_torch",
     "load",
     "nn",
     "replace",
     "tasks",
+    "to_torch",
     "unfreeze",
     "use_backend",
 ]
 
 _HOMES = {
     "Forecaster": "gatewise.tasks",
+    "convert": "gatewise",
     "errors": "gatewise",
     "freeze": "gatewise.nn",
+    "from_onnx": "gatewise.convert",
+    "from_torch": "gatewise.convert",
     "load": "gatewise.tasks",
     "nn": "gatewise",
     "replace": "gatewise.nn",
     "tasks": "gatewise",
+    "to_torch": "gatewise.convert",
     "unfreeze": "gatewise.nn",
     "use_backend": "gatewise.ops",
 }
