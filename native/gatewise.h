@@ -5,7 +5,7 @@
 // row-major. Shape letters: T steps, B batch, I input, H hidden, P width of h (H without projection),
 // G gates, stacked along the first axis of a weight: i, f, g, o for the LSTM, f, g, o with coupled gates
 // and i, g, o without the forget gate; r, z, n for the GRU; z, n and f, i, g for the minimal cells, which
-// have no weights of h.
+// have no weights of h; i, f, z, o for the sLSTM.
 #pragma once
 #include <cstdint>
 
@@ -21,7 +21,8 @@ enum class Dtype : int { float32 = 0, float64 = 1, bfloat16 = 2 };
 // The cells, in kernels/cells/. A new one takes a line here.
 #define GATEWISE_CELLS(each) \
   each(lstm) each(gru) each(rnn_tanh) each(rnn_relu) each(lstm_coupled) each(lstm_no_forget) \
-  each(gru_before) each(min_gru) each(min_gru_positive) each(min_lstm) each(min_lstm_positive)
+  each(gru_before) each(min_gru) each(min_gru_positive) each(min_lstm) each(min_lstm_positive) \
+  each(slstm) each(slstm_exponential)
 #define GATEWISE_NAME(name) name,
 enum class Cell : int { GATEWISE_CELLS(GATEWISE_NAME) };
 #undef GATEWISE_NAME
@@ -66,7 +67,7 @@ struct Layer {
   const void* x;           // T×B×I through the strides below; the last axis is contiguous
   int64_t x_step, x_row;   // strides of x along T and B, in elements
   const void* h0;          // B×P
-  const void* c0;          // B×H, or null for a cell whose state is h alone
+  const void* c0;          // B×C·H, C states side by side, one but for the sLSTM; null for h alone
   const void* weight_ih;   // G·H×I
   const void* weight_hh;   // G·H×P, or null for a minimal cell
   const void* bias_ih;     // G·H, or null together with bias_hh
@@ -117,11 +118,11 @@ struct LayerGradient {
   void* grad_norm[6] = {};
 };
 
-// Where the gates and the cell state of every step go, T×B×H each, in time order, zero beyond the
+// Where the gates and the cell states of every step go, T×B×H each, in time order, zero beyond the
 // lengths; null for what is not wanted or what the cell lacks.
 struct LayerTrace {
   void* gates[4];  // in the order of the weights
-  void* cells;
+  void* cells[3];
 };
 
 // The functions of one instruction set, to be called for the precisions that it has.
@@ -139,7 +140,7 @@ struct Kernels {
   Status (*pack)(Dtype, const Layer&, void* packed, const Threads&);
   // Lays open what forward has saved.
   Status (*trace)(Dtype, const Layer&, const void* saved, const LayerTrace&, const Threads&);
-  // Elementwise out[i] = function(in[i]) for the accuracy tests; `function` 0 sigmoid, 1 tanh.
+  // Elementwise out[i] = function(in[i]) for the accuracy tests; `function` 0 sigmoid, 1 tanh, 2 log σ.
   void (*evaluate)(Dtype, int function, const void* in, void* out, int64_t count);
   // out[r·columns + c] = 0 with the probability, else 1 / (1 - probability): word `word` of the counter
   // (c, r, step, stream), as philox.h draws it.

@@ -177,8 +177,10 @@ NB_MODULE(_native, m) {
            })
       .def("trace",
            [](const Kernels& k, Dtype dtype, const BoundLayer& layer, Address saved,
-              const std::vector<Address>& gates, Address cells, int threads) {
-             LayerTrace out{{}, pointer<void>(cells)};
+              const std::vector<Address>& gates, const std::vector<Address>& cells, int threads) {
+             LayerTrace out{};
+             for (std::size_t state = 0; state < cells.size() && state < 3; ++state)
+               out.cells[state] = pointer<void>(cells[state]);
              for (std::size_t gate = 0; gate < gates.size() && gate < 4; ++gate)
                out.gates[gate] = pointer<void>(gates[gate]);
              nb::gil_scoped_release release;

@@ -19,7 +19,8 @@ class Backward : BackwardStep<P, CellOf> {
   using typename Step::T;
   using Step::N, Step::input, Step::state, Step::has_cells;
   using Step::layer_, Step::grad_, Step::schedule_, Step::panels_, Step::threads_, Step::weights_;
-  using Step::cell_, Step::zeros_, Step::barrier_, Step::wait, Step::dx_row;
+  using Step::cell_, Step::zeros_, Step::first_cells_, Step::barrier_, Step::wait, Step::dx_row;
+  static constexpr int cells = cell_states<Cell>;
 
  public:
   Backward(const Layer& layer, const LayerGradient& grad, int threads)
@@ -92,14 +93,20 @@ class Backward : BackwardStep<P, CellOf> {
     for (int64_t j = -1; j < share.rows.count; ++j) {
       const int64_t b = j < 0 ? 0 : schedule_.batch_row(share.rows.slot(j));
       const T* dc_n =
-          j < 0 || !grad_.grad_c_n ? zeros_.get() : as<T>(grad_.grad_c_n) + b * layer_.hidden;
-      for (int64_t u = units.first; has_cells && u < units.last; u += N)
-        store(arrays.carry_c(j) + u, load_part(dc_n + u, layer_.hidden - u));
+          j < 0 || !grad_.grad_c_n ? zeros_.get() : as<T>(grad_.grad_c_n) + b * cells * layer_.hidden;
+      for (int m = 0; m < cells; ++m)
+        for (int64_t u = units.first; u < units.last; u += N)
+          store(arrays.carry_c(j) + m * panels_.padded + u,
+                load_part(dc_n + m * layer_.hidden + u, layer_.hidden - u));
       if (Arrays::carries_h)
         std::fill(arrays.carry_h(j) + h_units.first * N, arrays.carry_h(j) + h_units.last * N, T(0));
       if (j < 0 || (share.by_units() && j % share.team != share.thread)) continue;
       const int64_t slot = share.rows.slot(j);
       if constexpr (rowwise<Cell>) cell_.start(slot, b);
+      for (int m = 0; cells > 1 && m < cells; ++m)
+        for (int64_t u = 0; u < panels_.padded; u += N)
+          store(first_cells_.get() + b * panels_.cells() + m * panels_.padded + u,
+                load_part(as<T>(layer_.c0) + (b * cells + m) * layer_.hidden + u, layer_.hidden - u));
       for (int64_t t = schedule_.length(slot); grad_.grad_x && t < layer_.steps; ++t)
         std::fill_n(dx_row(t, b), layer_.input, T(0));
     }
@@ -147,7 +154,8 @@ class Backward : BackwardStep<P, CellOf> {
     };
     for (int64_t j = 0; j < running; ++j) {
       if (!schedule_.restarts(s, share.rows.slot(j))) continue;
-      if (has_cells) move(units, arrays.carry_c(j), arrays.carry_c(-1));
+      for (int m = 0; m < cells; ++m)
+        move(units, arrays.carry_c(j) + m * panels_.padded, arrays.carry_c(-1) + m * panels_.padded);
       if (Arrays::carries_h) move(h_units, arrays.carry_h(j), arrays.carry_h(-1));
       for (int64_t p = share.panels.first; grad_.grad_restart_h && p < share.panels.last; ++p)
         for (int64_t i = 0; i < arrays.width; i += N)
@@ -177,9 +185,12 @@ class Backward : BackwardStep<P, CellOf> {
       at.dh_n[j] = runs || !grad_.grad_h_n ? zeros_.get()
                                            : as<T>(grad_.grad_h_n) + b * layer_.projected;
       at.out[j] = static_cast<T*>(grad_.grad_h0) + b * layer_.projected;
-      T* dc0 = static_cast<T*>(grad_.grad_c0) + (has_cells ? b * layer_.hidden : 0);
-      for (int64_t p = share.panels.first; has_cells && p < share.panels.last; ++p)
-        store_part(dc0 + p * N, load(arrays.carry_c(j) + p * N), layer_.hidden - p * N);
+      for (int m = 0; m < cells; ++m) {
+        T* dc0 = static_cast<T*>(grad_.grad_c0) + (b * cells + m) * layer_.hidden;
+        const T* carry = arrays.carry_c(j) + m * panels_.padded;
+        for (int64_t p = share.panels.first; p < share.panels.last; ++p)
+          store_part(dc0 + p * N, load(carry + p * N), layer_.hidden - p * N);
+      }
     }
     for (int64_t c = share.state_chunks.first; c < share.state_chunks.last; ++c)
       this->state_product(arrays, at, rows, c, layer_.projected);
@@ -212,12 +223,14 @@ class Backward : BackwardStep<P, CellOf> {
     T* dh = static_cast<T*>(grad_.grad_restart_h);
     T* dc = static_cast<T*>(grad_.grad_restart_c);
     std::fill_n(dh, layer_.projected, T(0));
-    if (has_cells) std::fill_n(dc, layer_.hidden, T(0));
+    if (has_cells) std::fill_n(dc, cells * layer_.hidden, T(0));
     for (int m = 0; m < members; ++m) {
       const Arrays& arrays = arrays_[m];
       for (int64_t u = 0; Arrays::carries_h && u < layer_.projected; ++u)
         dh[u] += arrays.carry_h(-1)[u];
-      for (int64_t u = 0; has_cells && u < layer_.hidden; ++u) dc[u] += arrays.carry_c(-1)[u];
+      for (int64_t s = 0; s < cells; ++s)
+        for (int64_t u = 0; u < layer_.hidden; ++u)
+          dc[s * layer_.hidden + u] += arrays.carry_c(-1)[s * panels_.padded + u];
       const RowShare rows(layer_, members > 1 ? Split::rows : Split::units, m, members);
       for (int64_t row = 0; row < arrays.cut_rows; ++row) {
         T* through = behind_cuts_.get();

@@ -123,8 +123,6 @@ class GradientArrays {
   using AgainSum = WeightGradient<P, std::max(1, again_of<Cell>.count)>;
   using ProjectionSum = WeightGradient<T, tile_vectors>;
 
-  static constexpr bool has_cells = Cell::memory == Memory::cell;
-
  public:
   // Whether something of the gradient of h goes straight to the h before.
   static constexpr bool carries_h = Cell::memory == Memory::hidden || rowwise<Cell>;
@@ -140,7 +138,7 @@ class GradientArrays {
         projects_(layer.weight_hr != nullptr), h_width_(ceil_div(layer.projected, N) * N),
         projected_(layer.projected), dz_(panels.count * panel_size()),
         cuts_(cut_rows * panels.count * width),
-        carry_c_(has_cells ? (rows + 1) * panels.padded : 0),
+        carry_c_((rows + 1) * panels.cells()),
         carry_h_(carries_h ? (rows + 1) * std::max(h_width_, panels.padded) : 0),
         product_(rowwise<Cell> ? rows * std::max(h_width_, panels.padded) : 0),
         bias_(panels.count * width), dh_(layer.weight_hr ? capacity * layer.projected : 0),
@@ -170,7 +168,7 @@ class GradientArrays {
   }
   // What the step behind hands to the state of row j without a product: all of the gradient of a cell
   // state, some of the gradient of h. Row -1 sums it up over the cuts.
-  T* carry_c(int64_t j) const { return carry_c_.get() + (j + 1) * panels.padded; }
+  T* carry_c(int64_t j) const { return carry_c_.get() + (j + 1) * panels.cells(); }
   T* carry_h(int64_t j) const {
     return carry_h_.get() + (j + 1) * product_width();
   }

@@ -26,12 +26,13 @@ class BackwardStep {
   BackwardStep(const Layer& layer, const LayerGradient& grad, int threads)
       : layer_(layer), grad_(grad), pointwise_(layer), schedule_(layer), panels_(layer.hidden),
         saved_cells_(as<T>(grad.saved) + layer.steps * layer.batch * panels_.saved_columns()),
-        saved_norms_(saved_cells_ + layer.steps * layer.batch * panels_.saved_cells()),
+        saved_norms_(saved_cells_ + layer.steps * layer.batch * panels_.cells()),
         threads_(worthwhile_threads(layer, threads, panels_.columns(), feeds_back<Cell>)),
         weights_(layer, split_of(threads_) == Split::units ? threads_ : 1, grad.grad_x != nullptr),
-        cell_(layer, threads_), restart_(layer, panels_.padded),
-        zeros_(std::max(layer.projected, panels_.padded)), barrier_(threads_) {
-    std::fill_n(zeros_.get(), std::max(layer.projected, panels_.padded), T(0));
+        cell_(layer, threads_), restart_(layer, panels_.padded, cell_states<Cell>),
+        zeros_(width_of_zeros()), first_cells_(cell_states<Cell> > 1 ? layer.batch * panels_.cells() : 0),
+        barrier_(threads_) {
+    std::fill_n(zeros_.get(), width_of_zeros(), T(0));
   }
 
   Split split_of(int team) const {
@@ -48,7 +49,7 @@ class BackwardStep {
       at.behind[j] =
           stays && !schedule_.restarts(s + 1, slot) ? behind + j : arrays.zero_row();
       at.z[j] = as<T>(grad_.saved) + saved * panels_.saved_columns();
-      at.now[j] = has_cells ? saved_cells_ + saved * panels_.padded : y_row(t, b);
+      at.now[j] = has_cells ? saved_cells_ + saved * panels_.cells() : y_row(t, b);
       at.norms[j] = cell_.normalises ? saved_norms_ + saved * panels_.saved_norms(true) : nullptr;
       at.dy[j] = as<T>(grad_.grad_y) + t * grad_.grad_y_step + b * grad_.grad_y_row;
       at.dh_n[j] = stays || !grad_.grad_h_n ? zeros_.get()
@@ -63,10 +64,10 @@ class BackwardStep {
         c_before = restart_.c();
       } else if (s == 0) {
         at.h_before[row + j] = as<T>(layer_.h0) + b * layer_.projected;
-        if (has_cells) c_before = as<T>(layer_.c0) + b * layer_.hidden;
+        if (has_cells) c_before = first_cells(b);
       } else {
         at.h_before[row + j] = y_row(schedule_.time(s - 1, slot), b);
-        if (has_cells) c_before = saved_cells_ + schedule_.saved_row(s - 1, slot) * panels_.padded;
+        if (has_cells) c_before = saved_cells_ + schedule_.saved_row(s - 1, slot) * panels_.cells();
       }
       at.before[j] = has_cells ? c_before : at.h_before[row + j];
       if constexpr (rowwise<Cell>)
@@ -184,13 +185,18 @@ class BackwardStep {
         for (int i = 0; Cell::saves && i < columns; ++i)
           z[i] = load(at.z[j + r] + (p * Cell::vectors + first + i) * N);
         // Rows of h, h0 and c0 are not padded, so their last vector may be partial.
-        const T* at_now = at.now[j + r] + unit;
-        const Vec<T> now = has_cells ? load(at_now) : load_part(at_now, rest);
-        const Vec<T> before = carries ? load_part(at.before[j + r] + unit, rest) : Vec<T>{};
+        constexpr int states = std::max(1, cell_states<Cell>);
         T* at_carry = has_cells ? arrays.carry_c(j + r) : arrays.carry_h(j + r);
-        Vec<T> carry = carries ? load(at_carry + unit) : Vec<T>{};
+        Vec<T> now[states], before[states] = {}, carry[states] = {};
+        for (int m = 0; m < states; ++m) {
+          const int64_t at_unit = m * panels_.padded + unit;
+          now[m] = has_cells ? load(at.now[j + r] + at_unit) : load_part(at.now[j + r] + at_unit, rest);
+          if (!carries) continue;
+          before[m] = load_part(at.before[j + r] + at_unit, rest);
+          carry[m] = load(at_carry + at_unit);
+        }
         const Vec<T> h = pointwise_.backward(z, now, before, tile.v[r][v], carry);
-        if (carries) store(at_carry + unit, carry);
+        for (int m = 0; carries && m < states; ++m) store(at_carry + m * panels_.padded + unit, carry[m]);
         Factor<P>* out = arrays.dz(p, row + j + r) + first * N / group<P>;
         for (int i = 0; i < columns; ++i) store_factors<P>(out + i * N / group<P>, z[i]);
         if (layer_.weight_hr) store(arrays.h(p, row + j + r), h);
@@ -210,6 +216,15 @@ class BackwardStep {
     if (share.by_units()) barrier_.wait(share.thread, share.team);
   }
 
+  // The initial cell states of a row: several of them in a padded copy.
+  const T* first_cells(int64_t b) const {
+    return cell_states<Cell> > 1 ? first_cells_.get() + b * panels_.cells()
+                                 : as<T>(layer_.c0) + b * layer_.hidden;
+  }
+  int64_t width_of_zeros() const {
+    return std::max(layer_.projected, std::max(1, cell_states<Cell>) * panels_.padded);
+  }
+
   const T* y_row(int64_t t, int64_t b) const {
     return as<T>(grad_.y) + t * grad_.y_step + b * grad_.y_row;
   }
@@ -227,7 +242,7 @@ class BackwardStep {
   const BackwardWeights<P, Cell> weights_;
   BackwardCell<P, Cell> cell_;
   const RestartRows<T> restart_;
-  const Buffer<T> zeros_;
+  const Buffer<T> zeros_, first_cells_;
   Barrier barrier_;
 };
 

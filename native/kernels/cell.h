@@ -8,6 +8,7 @@
 //   input, state      the columns that x and the previous h add to, and their gates in the weights; to
 //                     those of a minimal cell h adds nothing, and its steps need no product
 //   memory            what of the state before a step its pointwise part reads
+//   cells             how many states it has beside h, if more than one
 //   saves             whether backward needs the columns of forward
 //   projects          whether weight_hr may follow it
 //   forward           turns the columns into what backward needs, and returns the units of h
@@ -45,6 +46,12 @@ constexpr Part again_of<C, std::void_t<decltype(C::again)>> = C::again;
 template <typename C>
 constexpr bool twice = again_of<C>.count > 0;
 
+// How many states a cell has beside h: each H wide, they stand side by side in a row.
+template <typename C, typename = void>
+constexpr int cell_states = C::memory == Memory::cell ? 1 : 0;
+template <typename C>
+constexpr int cell_states<C, std::void_t<decltype(C::cells)>> = C::cells;
+
 // Whether h takes part in the products, so that a step waits for all units of the step before.
 template <typename C>
 constexpr bool feeds_back = C::state.count > 0;
@@ -69,12 +76,12 @@ struct Panels {
   // What forward saves for each step of a row: its columns, then the cell states, then what layer norms
   // want (norm.h).
   int64_t saved_columns() const { return Cell::saves ? count * Cell::vectors * N : 0; }
-  int64_t saved_cells() const { return Cell::memory == Memory::cell ? padded : 0; }
+  int64_t cells() const { return cell_states<Cell> * padded; }  // a row of cell states
   int64_t saved_norms(bool normalised) const {
     return normalised ? count * (Cell::state.count + Cell::input.count) * N + 4 : 0;
   }
   int64_t saved_row(bool normalised) const {
-    return saved_columns() + saved_cells() + saved_norms(normalised);
+    return saved_columns() + cells() + saved_norms(normalised);
   }
 };
 

@@ -126,10 +126,12 @@ class Forward : ForwardStep<P, CellOf> {
     for (int64_t j = part; j < rows.count; j += parts) {
       const int64_t slot = rows.slot(j), b = schedule_.batch_row(slot);
       const T* h0 = as<T>(layer_.h0) + b * layer_.projected;
-      const T* c0 = has_cells ? as<T>(layer_.c0) + b * layer_.hidden : nullptr;
-      for (int64_t unit = 0; has_cells && unit < panels_.padded; unit += N)
-        store(cells_.get() + slot * panels_.padded + unit,
-              load_part(c0 + unit, layer_.hidden - unit));
+      constexpr int cells = cell_states<Cell>;
+      const T* c0 = has_cells ? as<T>(layer_.c0) + b * cells * layer_.hidden : nullptr;
+      for (int m = 0; m < cells; ++m)
+        for (int64_t unit = 0; unit < panels_.padded; unit += N)
+          store(cells_.get() + slot * panels_.cells() + m * panels_.padded + unit,
+                load_part(c0 + m * layer_.hidden + unit, layer_.hidden - unit));
       if constexpr (rowwise<Cell>) rows_.start(slot, b, this->restart_.h());
       if constexpr (rounds) {
         rounded_h_.set(this->rounded_row(-1, slot), this->used_h(-1, slot));
@@ -138,7 +140,8 @@ class Forward : ForwardStep<P, CellOf> {
       if (schedule_.length(slot) > 0) continue;
       std::copy_n(h0, layer_.projected, static_cast<T*>(out_.h_n) + b * layer_.projected);
       if (has_cells)
-        std::copy_n(c0, layer_.hidden, static_cast<T*>(out_.c_n) + b * layer_.hidden);
+        std::copy_n(c0, cells * layer_.hidden,
+                    static_cast<T*>(out_.c_n) + b * cells * layer_.hidden);
     }
   }
 

@@ -34,7 +34,7 @@ class ForwardStep {
         saved_cells_(out.saved ? static_cast<T*>(out.saved) + rows_in_all_ * panels_.saved_columns()
                                : nullptr),
         saved_norms_(out.saved && rows_.normalises
-                         ? saved_cells_ + rows_in_all_ * panels_.saved_cells()
+                         ? saved_cells_ + rows_in_all_ * panels_.cells()
                          : nullptr),
         streams_(rows_in_all_ * panels_.saved_columns() * int64_t(sizeof(T)) >= streamed_bytes &&
                  std::uintptr_t(out.saved) % sizeof(Vec<T>) == 0),
@@ -42,9 +42,9 @@ class ForwardStep {
         packing_(layer.packed ? 0 : ForwardWeights<P, Cell>::size(layer, direct_)),
         weights_(layer, layer.packed ? static_cast<T*>(const_cast<void*>(layer.packed)) : packing_.get(),
                  direct_),
-        cells_(has_cells ? layer.batch * panels_.padded : 0),
+        cells_(layer.batch * panels_.cells()),
         unprojected_(layer.weight_hr ? layer.batch * panels_.padded : 0),
-        restart_(layer, panels_.padded),
+        restart_(layer, panels_.padded, cell_states<Cell>),
         rounded_h_((rows_.recurs ? 3 : 2) * layer.batch + 1, layer.projected),
         rounded_gated_(twice<Cell> ? layer.batch : 0, layer.projected) {
     if constexpr (rounds) rounded_h_.set(2 * layer.batch, restart_.h());
@@ -79,11 +79,11 @@ class ForwardStep {
     T* saved = static_cast<T*>(out_.saved);
     for (int64_t j = first; j < first + running; ++j) {
       const int64_t slot = rows.slot(j - first), saved_row = schedule_.saved_row(s, slot);
-      T* cell = has_cells ? cells_.get() + slot * panels_.padded : nullptr;
+      T* cell = has_cells ? cells_.get() + slot * panels_.cells() : nullptr;
       T* y = y_row(s, slot);
       const bool restarts = schedule_.restarts(s, slot);
       if (saved) scratch.saved[j] = saved + saved_row * panels_.saved_columns();
-      scratch.c[j] = saved && has_cells ? saved_cells_ + saved_row * panels_.padded : cell;
+      scratch.c[j] = saved && has_cells ? saved_cells_ + saved_row * panels_.cells() : cell;
       scratch.h[j] = layer_.weight_hr ? unprojected_.get() + slot * panels_.padded : y;
       if (restarts) {
         scratch.h_before[j] = restart_.h();
@@ -95,7 +95,7 @@ class ForwardStep {
         scratch.h_before[j] = y_row(s - 1, slot);
         scratch.c_before[j] =
             saved && has_cells
-                ? saved_cells_ + schedule_.saved_row(s - 1, slot) * panels_.padded
+                ? saved_cells_ + schedule_.saved_row(s - 1, slot) * panels_.cells()
                 : cell;
       }
       scratch.h_used[j] = restarts ? restarted_h(slot) : used_h(s - 1, slot);
@@ -237,12 +237,13 @@ class ForwardStep {
   GATEWISE_INLINE void finish_row(Scratch& scratch, int64_t j, int64_t p, Vec<T> (&z)[vectors]) {
     constexpr int units = Cell::units;
     const int64_t unit = p * units * N, rest = layer_.hidden - unit;
-    Vec<T> before[units], h[units];
-    if (Cell::memory != Memory::none)
-      before[0] = has_cells ? load(scratch.c_before[j] + unit)
-                            : load_part(scratch.h_before[j] + unit, rest);
+    Vec<T> before[std::max(units, cell_states<Cell>)], h[units];
+    if (Cell::memory == Memory::hidden) before[0] = load_part(scratch.h_before[j] + unit, rest);
+    for (int m = 0; m < cell_states<Cell>; ++m)
+      before[m] = load(scratch.c_before[j] + m * panels_.padded + unit);
     pointwise_.forward(z, before, h);
-    if (has_cells) store(scratch.c[j] + unit, before[0]);
+    for (int m = 0; m < cell_states<Cell>; ++m)
+      store(scratch.c[j] + m * panels_.padded + unit, before[m]);
     for (int v = 0; v < units; ++v)
       store_part(scratch.h[j] + unit + v * N, h[v], layer_.weight_hr ? N : rest - v * N);
     if (!Cell::saves || !out_.saved) return;
@@ -325,8 +326,11 @@ class ForwardStep {
       T* h_n = static_cast<T*>(out_.h_n) + b * layer_.projected;
       std::copy(y + outputs.first, y + outputs.last, h_n + outputs.first);
       if (!has_cells) continue;
-      T* c_n = static_cast<T*>(out_.c_n) + b * layer_.hidden;
-      std::copy(scratch.c[j] + units.first, scratch.c[j] + units.last, c_n + units.first);
+      for (int m = 0; m < cell_states<Cell>; ++m) {
+        const T* c = scratch.c[j] + m * panels_.padded;
+        T* c_n = static_cast<T*>(out_.c_n) + (b * cell_states<Cell> + m) * layer_.hidden;
+        std::copy(c + units.first, c + units.last, c_n + units.first);
+      }
     }
   }
 

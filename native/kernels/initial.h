@@ -9,12 +9,14 @@ namespace GATEWISE_ISA {
 template <typename T>
 class RestartRows {
  public:
-  // padded: at least H, the width of a row of c; that of h is at least P.
-  RestartRows(const Layer& layer, int64_t padded)
-      : width_(std::max(layer.projected, padded)), rows_(2 * width_) {
-    std::fill_n(rows_.get(), 2 * width_, T(0));
+  // padded: at least H, the width of each of the cell states; that of h is at least P.
+  RestartRows(const Layer& layer, int64_t padded, int cells)
+      : width_(std::max(layer.projected, padded)), rows_(width_ + std::max(cells, 1) * padded) {
+    std::fill_n(rows_.get(), width_ + std::max(cells, 1) * padded, T(0));
     if (layer.restart_h) std::copy_n(as<T>(layer.restart_h), layer.projected, rows_.get());
-    if (layer.restart_c) std::copy_n(as<T>(layer.restart_c), layer.hidden, rows_.get() + width_);
+    for (int m = 0; layer.restart_c && m < cells; ++m)
+      std::copy_n(as<T>(layer.restart_c) + m * layer.hidden, layer.hidden,
+                  rows_.get() + width_ + m * padded);
   }
 
   const T* h() const { return rows_.get(); }

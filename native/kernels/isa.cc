@@ -44,7 +44,8 @@ void evaluate(Dtype dtype, int function, const void* in, void* out, int64_t coun
     using T = decltype(t);
     for (int64_t i = 0; i < count; i += Simd<T>::lanes) {
       const Vec<T> x = load_part(static_cast<const T*>(in) + i, count - i);
-      store_part(static_cast<T*>(out) + i, function ? tanh<T>(x) : sigmoid<T>(x), count - i);
+      const Vec<T> y = function == 0 ? sigmoid<T>(x) : function == 1 ? tanh<T>(x) : log_sigmoid<T>(x);
+      store_part(static_cast<T*>(out) + i, y, count - i);
     }
   });
 }

@@ -30,8 +30,9 @@ class Trace {
       if (s < schedule_.length(slot)) {
         copy_row(schedule_.saved_row(s, slot), at(schedule_.time(s, slot), slot));
       } else {
-        for (void* array : {out_.gates[0], out_.gates[1], out_.gates[2], out_.gates[3], out_.cells})
-          if (array) std::fill_n(static_cast<T*>(array) + at(s, slot), layer_.hidden, T(0));
+        for (void* const* arrays : {out_.gates, out_.cells})
+          for (int i = 0; i < (arrays == out_.gates ? 4 : 3); ++i)
+            if (arrays[i]) std::fill_n(static_cast<T*>(arrays[i]) + at(s, slot), layer_.hidden, T(0));
       }
     }
   }
@@ -47,9 +48,11 @@ class Trace {
     for (int i = 0; Cell::saves && i < part.count; ++i)
       if (void* array = out_.gates[part.gate[i]])
         copy_units(columns + (part.first + i) * N, Cell::vectors * N, static_cast<T*>(array) + to);
-    if (Cell::memory != Memory::cell || !out_.cells) return;
     const T* cells = saved_ + layer_.steps * layer_.batch * panels_.saved_columns();
-    copy_units(cells + saved_row * panels_.padded, N, static_cast<T*>(out_.cells) + to);
+    for (int m = 0; m < cell_states<Cell>; ++m)
+      if (void* array = out_.cells[m])
+        copy_units(cells + saved_row * panels_.cells() + m * panels_.padded, N,
+                   static_cast<T*>(array) + to);
   }
 
   // The units of a row, whose vectors lie `apart`.

@@ -1,43 +1,9 @@
 // The cells as their papers write them, for one row of a batch, in double: forward, and backward by
 // the chain rule. Sources: the headers of kernels/cells/.
 #pragma once
-#include <algorithm>
-#include <limits>
-
-#include "problem.h"
-#include "products.h"
+#include "slstm_cell.h"
 
 namespace gatewise_tests {
-
-// One step of one row: what the cell starts from, and what it makes of it.
-struct CellStep {
-  Numbers x_part, h_part;     // both products with their biases, normalised if asked for
-  Numbers h_before, c_before;
-  Numbers mask, h_used;       // what h is multiplied with on its way to the products, and that
-  Numbers update;             // what the candidate is multiplied with
-  Numbers z, gates;           // before and after their functions, in the order of the weights
-  Numbers unclipped, c;       // the new cell state before and after the limit
-  Normalised normal;          // c normalised, if asked for
-  Numbers inner;              // what φ is taken of on the way out
-  Numbers h;                  // before the projection
-};
-
-// Gradients: in, of the new h and c; out, of the products and of the c before, and what reaches the h
-// before without a product.
-struct CellGradient {
-  Numbers dh, dc, dx_part, dh_part, dh_before;
-};
-
-inline double value_of(Activation function, double z) {
-  switch (function) {
-    case Activation::tanh: return std::tanh(z);
-    case Activation::sigmoid: return 1 / (1 + std::exp(-z));
-    case Activation::relu: return std::fmax(z, 0);
-    case Activation::hardtanh: return std::fmin(std::fmax(z, -1), 1);
-    case Activation::hardsigmoid: return std::fmin(std::fmax(z + 3, 0), 6) / 6;
-  }
-  return NAN;
-}
 
 inline double slope_of(Activation function, double z) {
   const double y = value_of(function, z);
@@ -251,10 +217,6 @@ inline bool has_positive_candidate(const Problem& p) {
   return p.cell == Cell::min_gru_positive || p.cell == Cell::min_lstm_positive;
 }
 
-inline double log_sigmoid(double z) {
-  return z < 0 ? z - std::log1p(std::exp(z)) : -std::log1p(std::exp(-z));
-}
-
 inline void minimal_forward(const Problem& p, CellStep& at) {
   const std::size_t H = p.H, last = (p.G() - 1) * H;
   at.z = at.x_part;
@@ -297,6 +259,7 @@ inline void cell_forward(const Problem& p, CellStep& at) {
   at.c.resize(at.c_before.size());
   at.h.resize(p.H);
   !p.feeds_back()              ? minimal_forward(p, at)
+  : is_slstm(p)                ? slstm_forward(p, at)
   : p.has_cells()              ? lstm_forward(p, at)
   : p.cell == Cell::gru        ? gru_forward(p, at)
   : p.cell == Cell::gru_before ? gru_before_forward(p, at)
@@ -310,6 +273,7 @@ inline void cell_backward(const Problem& p, const CellStep& at, CellGradient& d,
   d.dh_part.resize(at.h_part.size());
   d.dh_before.resize(p.P);
   !p.feeds_back()              ? minimal_backward(p, at, d, sums)
+  : is_slstm(p)                ? slstm_backward(p, at, d, sums)
   : p.has_cells()              ? lstm_backward(p, at, d, sums)
   : p.cell == Cell::gru        ? gru_backward(p, at, d, sums)
   : p.cell == Cell::gru_before ? gru_before_backward(p, at, d, sums)
@@ -322,7 +286,11 @@ inline double corner_distance(const Problem& p, const CellStep& at) {
   double least = INFINITY;
   for (std::size_t n = 0; has_positive_candidate(p) && n < std::size_t(p.H); ++n)
     least = std::min(least, std::fabs(at.z[(p.G() - 1) * p.H + n]));
-  if (!p.has_cells()) return least;
+  for (std::size_t u = 0; is_slstm(p) && u < std::size_t(p.H); ++u) {
+    const SlstmUnit unit(p, at, u);
+    least = std::min(least, std::fabs(unit.log_f + unit.m - unit.log_i));
+  }
+  if (!p.projects()) return least;
   const LstmGates gate(p.cell);
   const std::size_t H = p.H;
   for (std::size_t k = 0; k < at.z.size(); ++k)

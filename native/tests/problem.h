@@ -14,19 +14,20 @@ using gatewise::Cell;
 
 struct CellTraits {
   const char* name;
-  int64_t gates;
-  bool has_cells, has_options;
+  int64_t gates, cells;  // cells: how many states beside h
+  bool has_options;
   bool feeds_back = true;  // whether h takes part in the products
 };
 
 inline const CellTraits& traits(Cell cell) {
   static const CellTraits all[] = {
-      {"lstm", 4, true, true},      {"gru", 3, false, true},
-      {"rnn_tanh", 1, false, false}, {"rnn_relu", 1, false, false},
-      {"lstm_coupled", 3, true, true}, {"lstm_no_forget", 3, true, true},
-      {"gru_before", 3, false, true},
-      {"min_gru", 2, false, false, false},  {"min_gru_positive", 2, false, false, false},
-      {"min_lstm", 3, false, false, false}, {"min_lstm_positive", 3, false, false, false},
+      {"lstm", 4, 1, true},          {"gru", 3, 0, true},
+      {"rnn_tanh", 1, 0, false},     {"rnn_relu", 1, 0, false},
+      {"lstm_coupled", 3, 1, true},  {"lstm_no_forget", 3, 1, true},
+      {"gru_before", 3, 0, true},    {"min_gru", 2, 0, false, false},
+      {"min_gru_positive", 2, 0, false, false},
+      {"min_lstm", 3, 0, false, false}, {"min_lstm_positive", 3, 0, false, false},
+      {"slstm", 4, 3, false},        {"slstm_exponential", 4, 3, false},
   };
   return all[int(cell)];
 }
@@ -58,7 +59,9 @@ struct Case {
   CellOptions options = {};
 
   int64_t G() const { return traits(cell).gates; }
-  bool has_cells() const { return traits(cell).has_cells; }
+  int64_t cells() const { return traits(cell).cells; }
+  bool has_cells() const { return cells() > 0; }
+  bool projects() const { return has_cells() && traits(cell).has_options; }
   bool feeds_back() const { return traits(cell).feeds_back; }
   int64_t traced_gates() const { return G() > 1 ? G() : 0; }
 };
@@ -102,7 +105,8 @@ struct Problem : Case {
     const double small = (G() > 1 ? 2 : 1) / std::sqrt(double(I + P));
     x = numbers(T * B * I, 1.5);
     h0 = numbers(B * P, 1);
-    if (has_cells()) c0 = numbers(B * H, 1);
+    c0 = numbers(B * cells() * H, 1);
+    make_normal(c0);
     weight_ih = numbers(G() * H * I, small);
     if (feeds_back()) weight_hh = numbers(G() * H * P, small);
     if (bias) bias_ih = numbers(G() * H, 0.5);
@@ -110,15 +114,22 @@ struct Problem : Case {
     if (projection) weight_hr = numbers(P * H, 2 / std::sqrt(double(H)));
     grad_y = numbers(T * B * P, 1);
     grad_h_n = numbers(B * P, 1);
-    if (has_cells()) grad_c_n = numbers(B * H, 1);
+    grad_c_n = numbers(B * cells() * H, 1);
     for (int64_t b = 0; b < B && lengths; ++b)
       length.push_back(b < idle ? 0 : int64_t(random() % (T + 1)));
     for (int64_t i = 0; i < T * B && reset; ++i) cut.push_back(random() % 3 == 0 ? 1 + i % 255 : 0);
     if (restart) restart_h = numbers(P, 1);
-    if (restart && has_cells()) restart_c = numbers(H, 1);
+    if (restart) restart_c = numbers(cells() * H, 1);
+    make_normal(restart_c);
     if (options.peephole) peephole = numbers((G() - 1) * H, 1);
     for (int i = 0; options.norm && i < (has_cells() ? 6 : 4); ++i)
       norm[i] = around(i % 2 ? 0 : 1, i < 4 ? G() * H : H, 0.5);
+  }
+
+  // The normaliser of an sLSTM, the second of its cell states, is a sum of what is positive.
+  void make_normal(Numbers& states) const {
+    for (std::size_t n = 0; cells() == 3 && n < states.size(); ++n)
+      if (int64_t(n) / H % 3 == 1) states[n] += 2;
   }
 
   int64_t length_of(int64_t b) const { return length.empty() ? T : length[b]; }

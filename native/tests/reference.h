@@ -31,7 +31,7 @@ inline void draw_masks(const Problem& p, int64_t b, Step& at) {
     return with.draws ? double(happens(word, probability)) : probability;
   };
   at.update.assign(p.H, 1);
-  at.zone_c.assign(p.has_cells() ? p.H : 0, with.zoneout_c);
+  at.zone_c.assign(p.cells() * p.H, with.zoneout_c);
   at.zone_h.assign(p.P, with.zoneout_h);
   for (int64_t n = 0; with.draws && n < std::max(p.H, p.P); ++n) {
     const Words word = words(n);
@@ -92,7 +92,7 @@ inline void note(const Problem& p, const Step& at, Difficulty& difficulty) {
 
 inline void reference_row(const Problem& p, int64_t b, Result& r, Difficulty& difficulty) {
   const int64_t B = p.B, I = p.I, H = p.H, P = p.P, length = p.length_of(b);
-  const int64_t C = p.has_cells() ? H : 0;
+  const int64_t C = p.cells() * H;
   std::vector<Step> steps(length);
   const auto row = [&](const Numbers& all, int64_t width) {
     return Numbers(all.begin() + b * width, all.begin() + (b + 1) * width);
@@ -118,7 +118,8 @@ inline void reference_row(const Problem& p, int64_t b, Result& r, Difficulty& di
     const int64_t place = at.t * B + b;
     for (int64_t gate = 0; gate < p.traced_gates(); ++gate)
       std::copy_n(&at.gates[gate * H], H, &r.gates[(gate * p.T * B + place) * H]);
-    std::copy(c.begin(), c.end(), r.cells.begin() + (p.has_cells() ? place * H : 0));
+    for (int64_t m = 0; m < p.cells(); ++m)
+      std::copy_n(c.begin() + m * H, H, r.cells.begin() + (m * p.T * B + place) * H);
     std::copy(h.begin(), h.end(), r.y.begin() + place * P);
   }
   std::copy(h.begin(), h.end(), r.h_n.begin() + b * P);
@@ -174,7 +175,7 @@ inline Result reference(const Problem& p, Difficulty* difficulty = nullptr) {
   Result r;
   r.y = like(p.grad_y), r.h_n = like(p.h0), r.c_n = like(p.c0);
   r.gates = Numbers(p.traced_gates() * p.T * p.B * p.H);
-  r.cells = Numbers(p.has_cells() ? p.T * p.B * p.H : 0);
+  r.cells = Numbers(p.cells() * p.T * p.B * p.H);
   r.grad_x = like(p.x), r.grad_h0 = like(p.h0), r.grad_c0 = like(p.c0);
   r.grad_weight_ih = like(p.weight_ih), r.grad_weight_hh = like(p.weight_hh);
   r.grad_bias_ih = like(p.bias_ih), r.grad_bias_hh = like(p.bias_hh);

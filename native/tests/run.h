@@ -168,8 +168,9 @@ void run_forward(const Kernels& kernels, const Inputs<T>& in, const Setup& setup
 
   const int64_t each = p.T * p.B * p.H;
   Output<T> gates(View::flat(p.traced_gates() * each), setup.offset);
-  Output<T> cells(View::flat(p.has_cells() ? each : 0), setup.offset);
-  gatewise::LayerTrace trace{{}, p.has_cells() ? cells.get() : nullptr};
+  Output<T> cells(View::flat(p.cells() * each), setup.offset);
+  gatewise::LayerTrace trace{};
+  for (int64_t m = 0; m < p.cells(); ++m) trace.cells[m] = cells.get() + m * each;
   for (int64_t gate = 0; gate < p.traced_gates(); ++gate)
     trace.gates[gate] = gates.get() + gate * each;
   const Status traced = kernels.trace(dtype_of<T>(p), layer, saved.get(), trace, threads);

@@ -1,7 +1,7 @@
-// sigmoid and tanh of every instruction set over their whole range. Prints the largest error of each
+// sigmoid, tanh and log σ of every instruction set over their whole range. Prints the largest error of each
 // in units of the last place (ulp), and asserts at most 4 wherever the result is a normal number.
 //
-// Beyond the clamp of the kernels (|x| > 87 in float, 708 in double) sigmoid stays at its value
+// Beyond the clamp of the kernels (|x| > 87 in float, 708 in double) sigmoid and log σ stay at their value
 // there, which is as small as normal numbers get: the error allowed is absolute, twice that number.
 #include <cfloat>
 
@@ -20,6 +20,8 @@ using Exact = std::conditional_t<sizeof(T) == 4, double, long double>;
 template <typename T>
 Exact<T> exact(int function, T x) {
   const Exact<T> wide = x;
+  if (function == 2)
+    return wide < 0 ? wide - std::log1p(std::exp(wide)) : -std::log1p(std::exp(-wide));
   return function ? std::tanh(wide) : 1 / (1 + std::exp(-wide));
 }
 
@@ -55,7 +57,7 @@ std::vector<T> arguments(int count) {
 template <typename T>
 void test(const std::vector<const Kernels*>& all, int count) {
   const std::vector<T> x = arguments<T>(count);
-  for (int function = 0; function < 2; ++function) {
+  for (int function = 0; function < 3; ++function) {
     std::vector<Exact<T>> want;
     for (const T value : x) want.push_back(exact(function, value));
     for (const Kernels* kernels : all) {
@@ -66,17 +68,17 @@ void test(const std::vector<const Kernels*>& all, int count) {
       T where = 0;
       for (std::size_t i = 0; i < x.size(); ++i, ++checked) {
         const double error = error_in_ulp(got[i], want[i]);
-        const bool vanishes = function == 0 && want[i] < 2 * std::numeric_limits<T>::min();
+        const bool vanishes = function != 1 && std::fabs(want[i]) < 2 * std::numeric_limits<T>::min();
         if (vanishes) {
-          check(got[i] >= 0 && got[i] <= 2 * std::numeric_limits<T>::min(),
-                "%s sigmoid(%.9g) is %.9g", kernels->isa, double(x[i]), double(got[i]));
+          check(std::fabs(got[i]) <= 2 * std::numeric_limits<T>::min(), "%s: of %.9g it is %.9g",
+                kernels->isa, double(x[i]), double(got[i]));
         } else if (error > worst) {
           worst = error, where = x[i];
         }
-        check(std::fabs(double(got[i])) <= 1 || std::isnan(x[i]), "%s: %.9g exceeds 1",
+        check(std::fabs(double(got[i])) <= 1 || function == 2 || std::isnan(x[i]), "%s: %.9g exceeds 1",
               kernels->isa, double(got[i]));
       }
-      const char* name = function ? "tanh" : "sigmoid";
+      const char* name = function == 2 ? "log σ" : function ? "tanh" : "sigmoid";
       std::printf("  %-8s %-8s %-7s %5.2f ulp at %.9g\n", kernels->isa,
                   sizeof(T) == 4 ? "float" : "double", name, worst, double(where));
       check(worst <= most_ulp, "%s %s: %.2f ulp at %.9g", kernels->isa, name, worst, double(where));

@@ -51,7 +51,7 @@ void test_sizes(const Kernels& kernels, Cell cell, Variant variant, bool bf16) {
       c.cell = cell, c.T = steps, c.B = B, c.I = any(), c.H = any();
       c.reverse = one_in(2), c.bias = !one_in(4);
       c.lengths = one_in(2), c.reset = one_in(2);
-      c.projection = one_in(3) && c.has_cells();
+      c.projection = one_in(3) && c.projects();
       c.P = c.projection ? any() : c.H;
       c.seed = random();
       Setup setup;
@@ -70,7 +70,7 @@ void test_large(const Kernels& kernels, Cell cell, Variant variant) {
   for (const bool features : {false, true}) {
     Case c;
     c.cell = cell, c.reverse = c.lengths = c.reset = features;
-    c.projection = features && c.has_cells();
+    c.projection = features && c.projects();
     c.T = 130, c.B = 3, c.I = 2, c.H = 21, c.P = c.projection ? 18 : 21;
     test_case<T>(kernels, with_variant(c, variant), {});
     c.T = 4, c.B = 150, c.I = 40, c.H = 19, c.P = c.projection ? 17 : 19;

@@ -166,7 +166,7 @@ void test_cell(const Kernels& kernels, Cell cell, bool bf16) {
   Case sizes;
   sizes.cell = cell, sizes.bf16 = bf16;
   sizes.T = 7, sizes.B = 5, sizes.I = 6, sizes.H = 19;
-  sizes.projection = sizes.has_cells(), sizes.P = sizes.projection ? 11 : 19;
+  sizes.projection = sizes.projects(), sizes.P = sizes.projection ? 11 : 19;
   sizes.lengths = sizes.reset = true;
   const auto test = [&](const Case& c) {
     const Problem right = draw_problem(c, 1e-5);

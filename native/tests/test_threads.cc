@@ -49,7 +49,7 @@ std::vector<Case> option_cases(Cell cell, int64_t lanes) {
       c.H = std::max<int64_t>((B == 5 ? 5 : 2) * lanes + 3, 40);
       c.seed = unsigned(B) + unsigned(variant) % 2;
       c.lengths = c.reset = c.reverse = c.seed % 2 == 0;
-      c.projection = c.has_cells() && variant != Variant::norm;
+      c.projection = c.projects() && variant != Variant::norm;
       c.P = c.projection ? c.H - 7 : c.H;
       all.push_back(with_variant(c, variant));
     }

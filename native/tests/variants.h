@@ -21,7 +21,7 @@ constexpr Variant last_variant = Variant::all_expected;
 // Whether a cell has it: peepholes, functions, the clip and a cell state are the LSTM's.
 inline bool has_variant(Cell cell, Variant variant) {
   if (!traits(cell).has_options) return variant == Variant::restart;
-  if (traits(cell).has_cells) return true;
+  if (traits(cell).cells > 0) return true;
   if (cell == Cell::gru_before && variant == Variant::norm) return false;
   switch (variant) {
     case Variant::peephole: case Variant::clip: case Variant::smooth: case Variant::hard:

@@ -20,6 +20,12 @@ class Cell(enum.Enum):
     lstm_coupled = 4
     lstm_no_forget = 5
     gru_before = 6
+    min_gru = 7
+    min_gru_positive = 8
+    min_lstm = 9
+    min_lstm_positive = 10
+    slstm = 11
+    slstm_exponential = 12
 
 class Activation(enum.Enum):
     tanh = 0
@@ -75,7 +81,7 @@ class Kernels:
         layer: Layer,
         saved: int,
         gates: Sequence[int],
-        cells: int,
+        cells: Sequence[int],
         threads: int,
         /,
     ) -> int: ...

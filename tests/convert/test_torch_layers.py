@@ -8,7 +8,7 @@ from torch import nn
 
 import gatewise as gw
 import gatewise.nn as gwn
-from gatewise.errors import InvalidTypeError, InvalidValueError
+from gatewise.errors import InvalidStateError, InvalidTypeError, InvalidValueError
 from support.compare import assert_close
 
 LAYERS = [
@@ -98,3 +98,14 @@ def test_to_torch_refuses_another_module(module):
 def test_to_torch_refuses_what_torch_lacks(layer, message):
     with pytest.raises(InvalidValueError, match=message):
         gw.to_torch(layer)
+
+
+def test_tied_and_computed_weights():
+    tied = nn.LSTM(4, 4, 2)
+    tied.weight_hh_l1 = tied.weight_hh_l0
+    x = torch.randn(3, 2, 4)
+    assert_close({"y": gw.from_torch(tied)(x)[0]}, {"y": tied(x)[0]}, tolerance=1e-6)
+    pruned = nn.LSTM(4, 4)
+    torch.nn.utils.prune.l1_unstructured(pruned, "weight_hh_l0", 0.5)
+    with pytest.raises(InvalidStateError, match="Remove the reparametrisation first"):
+        gw.from_torch(pruned)

@@ -36,7 +36,7 @@ times = st.one_of(st.integers(1, 6), st.sampled_from([17, 40]))
 @st.composite
 def cell_options(draw, cell: str) -> CellOptions:
     """Any set of what the cell may do, nothing half of the time."""
-    if cell.startswith(("rnn", "min")) or draw(st.booleans()):
+    if cell.startswith(("rnn", "min", "slstm")) or draw(st.booleans()):
         return PLAIN
     chances = st.sampled_from([0.0, 0.0, 0.3])
     options = CellOptions(

@@ -11,7 +11,8 @@ import gatewise.nn
 
 
 @pytest.mark.parametrize(
-    "name", ["lstm", "gru", "rnn", "cell", "minimal", "recurrent", "stack", "replace", "freeze"]
+    "name",
+    ["lstm", "gru", "rnn", "cell", "minimal", "recurrent", "slstm", "stack", "replace", "freeze"],
 )
 def test_examples(name):
     module = importlib.import_module(f"gatewise.nn.{name}")

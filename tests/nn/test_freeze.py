@@ -243,6 +243,18 @@ def test_the_reference_reads_the_weights():
         assert_close({"y": layer(x)[0]}, {"y": want}, tolerance=1e-13)
 
 
+def test_a_tied_weight_and_a_second_freeze():
+    layer = LSTM(4, 4, 2).eval()
+    layer.weight_hh_l1 = layer.weight_hh_l0
+    x = torch.randn(3, 2, 4)
+    want = layer(x)[0]
+    gw.freeze(layer)
+    assert_close({"y": layer(x)[0]}, {"y": want}, tolerance=1e-6)
+    layer.bias_ih_l0.requires_grad_(True)
+    gw.unfreeze(gw.freeze(layer))
+    assert all(weight.requires_grad for weight in layer.parameters())
+
+
 def test_refused_in_training_mode():
     with pytest.raises(InvalidStateError, match=r"got 0 in training mode. Call module.eval"):
         gw.freeze(nn.Sequential(LSTM(3, 4)))

@@ -255,3 +255,35 @@ def test_refused_in_a_call():
         layer(torch.randn(3, 2, I), torch.zeros(1, 3, H))
     with pytest.raises(ValueError, match="recompute"):
         layer(torch.randn(3, 2, I), trace=True, recompute=2)
+
+
+def test_what_is_shown_may_have_any_axes():
+    def cell(x, h, weight):
+        h = torch.tanh(F.linear(x, weight) + h)
+        return h, {"norm": h.norm(dim=-1), "outer": h.unsqueeze(-1) * h.unsqueeze(-2)}
+
+    layer = Recurrent(cell, I, H, weights={"weight": "H I"}).double()
+    x = torch.randn(5, H, I, dtype=torch.float64)  # as many rows as units
+    lengths = [5, 2, 1, 3]
+    _, _, trace = layer(x, lengths=lengths, trace=True)
+    assert trace.norm.shape == (1, 5, H)
+    assert trace.outer.shape == (1, 5, H, H, H)
+    assert_close({"norm": trace.norm}, {"norm": trace.h.norm(dim=-1)}, tolerance=1e-14)
+    outer = trace.h.unsqueeze(-1) * trace.h.unsqueeze(-2)
+    assert_close({"outer": trace.outer}, {"outer": outer}, tolerance=1e-14)
+    assert trace.norm[0, 2:, 1].eq(0).all()
+
+
+def test_a_module_as_the_cell_keeps_its_parameters():
+    class Cell(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.LayerNorm(H)
+
+        def forward(self, x, h, weight):
+            return self.norm(F.linear(x, weight) + h)
+
+    layer = Recurrent(Cell(), I, H, weights={"weight": "H I"})
+    assert layer.cell.norm.weight.eq(1).all()
+    layer(torch.randn(3, 2, I))[0].sum().backward()
+    assert layer.cell.norm.weight.grad is not None

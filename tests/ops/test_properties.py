@@ -129,7 +129,7 @@ def test_reset_equals_the_pieces_run_apart(cell, backend, cuts, length):
     ends = [*begins[1:], length]
     pieces = []
     for begin, end in zip(begins, ends, strict=True):
-        states = [torch.zeros_like(state) for state in layer.states]
+        states = [part.unsqueeze(1).clone() for part in CELLS[cell].begin(layer.states)]
         for state, given in zip(states, layer.states, strict=True):
             if begin == 0 and 0 not in cuts:
                 state[0] = given[0]

@@ -55,8 +55,8 @@ class LayerCase:
         draw = torch.Generator().manual_seed(self.seed)
         width, gates = self.P or self.H, reference.CELLS[self.cell].gates
         shapes = {"x": (self.T, self.B, self.I), "h0": (self.D, self.B, width)}
-        if self.states == 2:
-            shapes["c0"] = (self.D, self.B, self.H)
+        for state in self.cell_states:
+            shapes[f"{state}0"] = (self.D, self.B, self.H)
         for direction in range(self.D):
             shapes[f"w_ih{direction}"] = (gates * self.H, self.I)
             if self.feeds_back:
@@ -76,14 +76,16 @@ class LayerCase:
                     shapes[f"n_{name}{direction}"] = shapes[f"m_{name}{direction}"] = (wide,)
         if self.restart:
             shapes["restart_h"] = (self.D, width)
-            if self.states == 2:
-                shapes["restart_c"] = (self.D, self.H)
+            for state in self.cell_states:
+                shapes[f"restart_{state}"] = (self.D, self.H)
         values = {name: torch.randn(shape, generator=draw) for name, shape in shapes.items()}
         for name, value in values.items():
             if name.startswith(("w_", "b_")):
                 value *= self.scale / self.H**0.5
             if name.startswith("n_"):
                 value += 1  # weights of norms
+            if name in ("n0", "restart_n"):
+                value.abs_().add_(1)  # the normaliser of an sLSTM
         values = {name: jitter(value, moved).to(dtype) for name, value in values.items()}
         if not self.contiguous:
             values = {name: _strided(value) for name, value in values.items()}
@@ -92,7 +94,12 @@ class LayerCase:
     @property
     def states(self) -> int:
         """How many tensors the state of the cell is."""
-        return len(reference.CELLS[self.cell].states)
+        return 1 + len(self.cell_states)
+
+    @property
+    def cell_states(self) -> tuple[str, ...]:
+        """The states beside h."""
+        return reference.CELLS[self.cell].states[1:]
 
     @property
     def feeds_back(self) -> bool:
@@ -124,7 +131,8 @@ def evaluate(
     if restarts:
         named["restart"] = tuple(others[-restarts:])
     y, *final, trace = layer(x, *states, weights, trace=case.trace, **named)
-    results = {"y": y} | dict(zip(("h_n", "c_n"), final, strict=False))
+    names = [f"{state}_n" for state in reference.CELLS[case.cell].states]
+    results = {"y": y} | dict(zip(names, final, strict=True))
     results |= {f"trace.{name}": value for name, value in (trace or {}).items()}
     draw = torch.Generator().manual_seed(case.seed + 2)
     pull = [torch.randn(value.shape, generator=draw).to(dtype) for value in results.values()]

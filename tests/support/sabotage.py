@@ -33,6 +33,8 @@ GATES = {
     "min_gru_positive": "zn",
     "min_lstm": "fig",
     "min_lstm_positive": "fig",
+    "slstm": "ifzo",
+    "slstm_exponential": "ifzo",
 }
 MINIMAL = [cell for cell in GATES if cell.startswith("min")]
 
@@ -44,6 +46,7 @@ def wrong_layers(cell: str) -> dict[str, Layer]:
     own["gru_before"] = lambda: {"reset gate after the product": _with_step(cell, _gru_step)}
     own |= dict.fromkeys(("lstm_coupled", "lstm_no_forget"), partial(_wrong_lstms_of_three, cell))
     own |= {cell: partial(_wrong_minimal_cells, cell) for cell in MINIMAL}
+    own |= {cell: partial(_wrong_slstms, cell) for cell in ("slstm", "slstm_exponential")}
     return layers | own.get(cell, partial(_wrong_rnns, cell))()
 
 
@@ -231,6 +234,40 @@ def _wrong_minimal_cells(cell: str) -> dict[str, Layer]:
     if cell.startswith("min_lstm"):
         wrong["gates that do not add up to one"] = _with_step(cell, _min_lstm_apart)
     return wrong
+
+
+def _wrong_slstms(cell: str) -> dict[str, Layer]:
+    def with_parts(change=lambda parts: None, finish=lambda o, c, n: o * c / n):
+        def step(projected, state, at):
+            h, c, n, m = state
+            log_i, log_f, z, o = (projected + at.product(h)).chunk(4, dim=-1)
+            log_f = F.logsigmoid(log_f) if cell == "slstm" else log_f
+            parts = {"log_i": log_i, "log_f": log_f, "z": z.tanh(), "o": o.sigmoid()}
+            parts |= {"c": c, "n": n, "m": m}
+            change(parts)
+            log_i, log_f, z, o, c, n, m = parts.values()
+            largest = torch.maximum(log_f + m, log_i)
+            i, f = (log_i - largest).exp(), (log_f + m - largest).exp()
+            c, n = f * c + i * z, f * n + i
+            return (finish(o, c, n), c, n, largest), (log_i, log_f, z, o)
+
+        return _with_step(cell, step)
+
+    other = "slstm_exponential" if cell == "slstm" else "slstm"
+    return {
+        "the other forget gate": _with_step(cell, reference.CELLS[other].step),
+        "without the normaliser": with_parts(finish=lambda o, c, _: o * c),
+        "h with tanh": with_parts(finish=lambda o, c, n: o * (c / n).tanh()),
+        "h slightly off": with_parts(finish=lambda o, c, n: o * c / n * (1 + 1e-5)),
+        "input gate slightly off": with_parts(lambda p: p.update(log_i=p["log_i"] + 1e-5)),
+        "n lost between steps": with_parts(lambda p: p.update(n=torch.ones_like(p["n"]))),
+        "m lost between steps": with_parts(lambda p: p.update(m=torch.zeros_like(p["m"]))),
+        "gradient through m cut": with_parts(lambda p: p.update(m=p["m"].detach())),
+        "gradient of the forget gate missing": with_parts(
+            lambda p: p.update(log_f=p["log_f"].detach())
+        ),
+        "gradient through n cut": with_parts(lambda p: p.update(n=p["n"].detach())),
+    }
 
 
 def _min_lstm_apart(projected, state, _):

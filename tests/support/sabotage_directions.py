@@ -101,7 +101,7 @@ def _states_swapped(run, *arguments, **options):
     """Exchange h_n and c_n where their widths allow, else the directions of h_n."""
     y, h_n, *others, traced = run(*arguments, **options)
     if others and h_n.shape == others[0].shape:
-        return y, others[0], h_n, traced
+        return y, others[0], h_n, *others[1:], traced
     return y, h_n.flip(0), *others, traced
 
 

@@ -27,7 +27,10 @@ struct GruCell : AnyLayer {
 
   // z: what forward left in, gradients of the pre-activations out. carry: what the step after hands
   // straight to this h in, what this one hands to the h before it out.
-  static GATEWISE_INLINE V backward(V (&z)[4], V, V before, V dh, V& carry) {
+  static GATEWISE_INLINE V backward(V (&z)[4], const V (&)[1], const V (&states)[1], V dh,
+                                    V (&past)[1]) {
+    const V before = states[0];
+    V& carry = past[0];
     const V n = z[0], r = z[1], u = z[2], m = z[3];
     dh += carry;
     carry = dh * u;

@@ -29,7 +29,10 @@ struct LstmCell : AnyLayer {
   // z: activations in, gradients of the pre-activations out. dc: gradient of the new cell state
   // from the step after in, gradient of the previous one out. dh: the whole gradient of h.
   // Returns h without the projection, which the gradient of the projection needs.
-  static GATEWISE_INLINE V backward(V (&z)[4], V c, V c_before, V dh, V& dc) {
+  static GATEWISE_INLINE V backward(V (&z)[4], const V (&now)[1], const V (&before)[1], V dh,
+                                    V (&carry)[1]) {
+    const V c = now[0], c_before = before[0];
+    V& dc = carry[0];
     const V i = z[0], f = z[1], g = z[2], o = z[3];
     const V tanh_c = tanh<T>(c);
     dc += dh * o * (T(1) - tanh_c * tanh_c);

@@ -27,7 +27,10 @@ struct MinGruCell {
 
   // z: what forward left in, gradients of the pre-activations out. carry: what the step after hands to
   // this h in, what this one hands to the h before it out.
-  GATEWISE_INLINE V backward(V (&z)[2], V, V before, V dh, V& carry) const {
+  GATEWISE_INLINE V backward(V (&z)[2], const V (&)[1], const V (&states)[1], V dh,
+                             V (&past)[1]) const {
+    const V before = states[0];
+    V& carry = past[0];
     const V u = z[0], n = z[1];
     dh += carry;
     carry = dh * (T(1) - u);

@@ -24,9 +24,9 @@ struct MinLstmCell {
   // if it is negative, makes a t with which both gates may vanish and their ratio stays.
   GATEWISE_INLINE void forward(V (&z)[4], V (&before)[1], V (&h)[1]) const {
     const V larger = z[0] < z[1] ? z[1] : z[0], t = larger < T(0) ? larger : V{};
-    const V both = exp(t), of_f = exp(t - z[0]), of_i = exp(t - z[1]);
+    const V both = exp<T>(t), of_f = exp<T>(t - z[0]), of_i = exp<T>(t - z[1]);
     const V scale = T(1) / ((both + of_f) + (both + of_i));
-    z[3] = both / (both + exp(t - larger));
+    z[3] = both / (both + exp<T>(t - larger));
     z[0] = (both + of_i) * scale;
     z[1] = (both + of_f) * scale;
     z[2] = candidate_.value(z[2]);
@@ -35,7 +35,10 @@ struct MinLstmCell {
 
   // z: what forward left in, gradients of the pre-activations out. carry: what the step after hands to
   // this h in, what this one hands to the h before it out.
-  GATEWISE_INLINE V backward(V (&z)[4], V, V before, V dh, V& carry) const {
+  GATEWISE_INLINE V backward(V (&z)[4], const V (&)[1], const V (&states)[1], V dh,
+                             V (&past)[1]) const {
+    const V before = states[0];
+    V& carry = past[0];
     const V f = z[0], i = z[1], g = z[2], larger = z[3];
     const V smaller = larger * (f < i ? f / i : i / f);
     dh += carry;
@@ -49,11 +52,6 @@ struct MinLstmCell {
   }
 
  private:
-  static GATEWISE_INLINE V exp(V x) {
-    const ScaledExp<T> e = scaled_exp<T>(clamp<T>(x, ExpTable<T>::limit));
-    return e.scale * e.fraction + e.scale;
-  }
-
   const Candidate<T> candidate_;
 };
 

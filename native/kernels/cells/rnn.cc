@@ -22,7 +22,8 @@ struct RnnCell {
   }
 
   // z: the gradient of the pre-activation out. h: what forward returned.
-  GATEWISE_INLINE V backward(V (&z)[1], V h, V, V dh, V&) const {
+  GATEWISE_INLINE V backward(V (&z)[1], const V (&now)[1], const V (&)[1], V dh, V (&)[1]) const {
+    const V h = now[0];
     if (rectified_)
       z[0] = h <= T(0) ? V{} : dh;
     else

@@ -1,4 +1,4 @@
-"""Ways in and out: layers of torch, Keras and ONNX as ours, and ours as theirs."""
+"""Ways in and out: layers of torch and ONNX as ours, and ours as torch's."""
 
 from gatewise.convert.onnx_layers import from_onnx
 from gatewise.convert.torch_layers import from_torch, to_torch

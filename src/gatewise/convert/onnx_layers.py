@@ -247,7 +247,7 @@ class _Node:
         parts: dict[str, Any] = {"weight_ih": W, "weight_hh": R}
         if "B" in self._given:
             parts |= dict(zip(("bias_ih", "bias_hh"), self._weight("B").chunk(2, 1), strict=True))
-        orders: dict[str, tuple[int, ...]] = dict.fromkeys(parts, _ORDERS[self.kind])
+        orders: dict[str, Any] = dict.fromkeys(parts, _ORDERS[self.kind])
         if "P" in self._given:
             parts["weight_peephole"] = self._weight("P")
             orders["weight_peephole"] = _PEEPHOLES

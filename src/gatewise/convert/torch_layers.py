@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from gatewise import nn as gwn
-from gatewise.errors import InvalidTypeError, InvalidValueError
+from gatewise.errors import InvalidStateError, InvalidTypeError, InvalidValueError
 
 _CELL = ("input_size", "hidden_size", "bias")
 _LAYER = (*_CELL, "num_layers", "batch_first", "dropout", "bidirectional")
@@ -46,6 +46,7 @@ def from_torch(module: nn.Module) -> nn.Module:
 
     Raises:
         InvalidTypeError: Something else, a subclass included, which may compute something else.
+        InvalidStateError: Weights are computed at each call (weight norm, pruning).
 
     Example:
         >>> from_torch(nn.LSTM(3, 8, batch_first=True))
@@ -109,10 +110,17 @@ def _lacking(module: Any) -> dict[str, Any]:
 def _twin(kind: type[nn.Module], names: Sequence[str], module: nn.Module) -> nn.Module:
     """Return a module of ``kind`` with the arguments, weights and modes of another."""
     arguments = {name: getattr(module, name) for name in names}
-    own = dict(module.named_parameters(recurse=False))
+    own = dict(module.named_parameters(recurse=False, remove_duplicate=False))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of arguments without effect the other has warned
         twin = kind(**arguments, device="meta")  # where nothing is drawn
+    if own.keys() != dict(twin.named_parameters(remove_duplicate=False)).keys():
+        raise InvalidStateError(
+            f"{type(module).__name__} to convert",
+            "weights that are parameters",
+            "some that are computed at each call",
+            "Remove the reparametrisation first.",
+        )
     for name, weight in own.items():
         copied = nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad)
         setattr(twin, name, copied)

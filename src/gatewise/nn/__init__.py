@@ -8,12 +8,14 @@ from gatewise.nn.minimal import MinGRU, MinGRUTrace, MinLSTM, MinLSTMTrace
 from gatewise.nn.recurrent import Recurrent
 from gatewise.nn.replace import replace
 from gatewise.nn.rnn import RNN, RNNTrace
+from gatewise.nn.slstm import SLSTM, SLSTMTrace
 from gatewise.nn.stack import Stack, StackState
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "SLSTM",
     "GRUCell",
     "GRUTrace",
     "LSTMCell",
@@ -24,6 +26,7 @@ __all__ = [
     "RNNCell",
     "RNNTrace",
     "Recurrent",
+    "SLSTMTrace",
     "Stack",
     "StackState",
     "Trace",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -20,7 +20,7 @@ class Frozen:
         learning: The names of the parameters that had gradients before.
     """
 
-    def __init__(self, learning: Sequence[str]) -> None:
+    def __init__(self, learning: Collection[str]) -> None:
         self.learning = tuple(learning)
         self._sealed: list[tuple[int, int]] | None = None
         self._held: list[Tensor] = []  # so that no other weight gets their addresses

@@ -111,7 +111,7 @@ def _set_chrono(
 
 def _set_bias(weights: Mapping[str, Tensor], cell: Cell, gate: str, value: float | Tensor) -> None:
     """Make ``value`` the sum of both biases of a gate; do nothing in a layer without biases."""
-    position = cell.activations.index(gate)
+    position = [name.removeprefix("log_") for name in cell.activations].index(gate)
     if "bias_ih" in weights:
         weights["bias_ih"].chunk(cell.gates)[position].copy_(torch.as_tensor(value))
     if "bias_hh" in weights:

@@ -37,13 +37,13 @@ ACTIVATIONS: Final = (
 """Functions of one number in torch, by name; the native kernels have the first five."""
 
 CANDIDATES: Final = ("linear", "positive")
+FORGET_GATES: Final = ("sigmoid", "exponential")
 BOOLEANS: Final = (
     "residual",
     "reverse",
     "learn_initial_state",
     "peephole",
     "coupled_gates",
-    "forget_gate",
     "layer_norm",
     "reset_after",
 )
@@ -92,6 +92,7 @@ def _cell_faults(where: str, options: Mapping[str, Any]) -> list[GatewiseError]:
         for name in ("activation", "gate_activation")
         if name in options and options[name] not in ACTIVATIONS
     ]
+    faults += _forget_gate_faults(f"{where}(forget_gate)", options)
     if options.get("candidate", "linear") not in CANDIDATES:
         got = repr(options["candidate"])
         faults.append(InvalidValueError(f"{where}(candidate)", one_of(CANDIDATES), got))
@@ -114,6 +115,16 @@ def _cell_faults(where: str, options: Mapping[str, Any]) -> list[GatewiseError]:
     if options.get("forget_gate", True) is False:
         faults += _without_forget_gate(where, options)
     return faults
+
+
+def _forget_gate_faults(where: str, options: Mapping[str, Any]) -> list[GatewiseError]:
+    """An LSTM has one or not; an sLSTM has one of two."""
+    given = options.get("forget_gate", True)
+    if "heads" in options:
+        fits, expected = given in FORGET_GATES, one_of(FORGET_GATES)
+        return [] if fits else [InvalidValueError(where, expected, repr(given))]
+    fits = isinstance(given, bool)
+    return [] if fits else [InvalidTypeError(where, "a bool", type_and_value(given))]
 
 
 def _batch_norm_faults(where: str, options: Mapping[str, Any]) -> list[GatewiseError]:

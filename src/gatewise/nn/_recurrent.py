@@ -223,7 +223,10 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
                 for names in self._initial_names
             )
         weight, rows = self.layer_weights()[0][0], self.num_layers * self.num_directions
-        return tuple(weight.new_zeros(rows, batch, width) for width in self.state_widths.values())
+        return tuple(
+            weight.new_full((rows, batch, width), value)
+            for width, value in zip(self.state_widths.values(), self._beginnings, strict=True)
+        )
 
     def _weight_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of one direction of a layer, in torch's order."""
@@ -241,12 +244,15 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
             shapes["weight_peephole"] = (gates - self.hidden_size,)
         if self.layer_norm or self.batch_norm_steps:
             norm = "ln" if self.layer_norm else "bn"
-            norms = {"ih": gates, "hh": gates} | (
-                {"c": self.hidden_size} if self._has_cells else {}
-            )
-            for name, size in norms.items():
+            norms = [("ih", gates), ("hh", gates), ("c", self.hidden_size)]
+            for name, size in norms[: 2 + self._has_cells]:
                 shapes |= {f"weight_{norm}_{name}": (size,), f"bias_{norm}_{name}": (size,)}
         return shapes
+
+    @property
+    def _beginnings(self) -> tuple[float, ...]:
+        """The numbers that the states begin with."""
+        return CELLS[self.cell].initial or (0.0,) * len(self.state_widths)
 
     @property
     def _has_cells(self) -> bool:
@@ -308,7 +314,7 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
                 self.cell,
                 below,
                 states,
-                layer_weights,
+                self._expanded(layer_weights),
                 lengths=call.lengths,
                 reset=call.reset,
                 trace=trace,
@@ -334,6 +340,10 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
     def _shown(self, trace: dict[str, Tensor], lengths: Tensor | None) -> States:  # noqa: ARG002
         """Return the parts of a layer's trace, D×T×B×…, in the order of the class that shows it."""
         return tuple(trace.values())
+
+    def _expanded(self, weights: list[Tensor]) -> list[Tensor]:
+        """Return a layer's weights as `gatewise.ops.run_layer` takes them."""
+        return weights
 
     def _dropped(
         self, x: Tensor, weights: list[Tensor], seed: Tensor, layer: int
@@ -382,8 +392,9 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
                 for start in range(0, D * self.num_layers, D)
             ]
         # Nothing writes to an initial state: the layers share it, and h with c if the widths agree.
-        zeros: dict[int, Tensor] = {}
-        for width in self.state_widths.values():
-            if width not in zeros:
-                zeros[width] = x.new_zeros(D, x.shape[1], width)
-        return [tuple(zeros[width] for width in self.state_widths.values())] * self.num_layers
+        kinds = list(zip(self.state_widths.values(), self._beginnings, strict=True))
+        made: dict[tuple[int, float], Tensor] = {}
+        for width, value in kinds:
+            if (width, value) not in made:
+                made[width, value] = x.new_full((D, x.shape[1], width), value)
+        return [tuple(made[kind] for kind in kinds)] * self.num_layers

@@ -71,7 +71,7 @@ class SingleStateLayer(RecurrentLayer):
                 against time starts there.
             reset: Bool, T×B (B×T with ``batch_first``, T unbatched). True cuts the sequence before
                 that step, in both directions: the state starts afresh, as if the pieces were run
-                apart. At step 0 it discards h_0.
+                apart. At step 0 it discards h_0, but of a direction against time, which ends there.
             trace: Whether to return the gates and states of every step as well.
             recompute: In training, keep the states of every so many steps only, and run the steps
                 between again in backward: memory beyond input and output no longer grows with T,

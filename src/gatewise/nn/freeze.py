@@ -49,7 +49,7 @@ def freeze(module: nn.Module) -> nn.Module:
                 f"{name} in training mode",
                 "Call module.eval() first.",
             )
-        own = dict(layer.named_parameters(recurse=False))
+        own = dict(layer.named_parameters(recurse=False, remove_duplicate=False))
         names = layer._flat_weights_names  # noqa: SLF001 - ours
         computed = [weight for weight in names if weight not in own]
         if computed:
@@ -61,9 +61,9 @@ def freeze(module: nn.Module) -> nn.Module:
             )
     for layer in layers.values():
         held = layer.frozen.learning if layer.frozen else ()
-        own = dict(layer.named_parameters(recurse=False))
+        own = dict(layer.named_parameters(recurse=False, remove_duplicate=False))
         learning = [name for name, weight in own.items() if weight.requires_grad]
-        layer.frozen = Frozen(learning or held)
+        layer.frozen = Frozen({*learning, *held})
         for weight in own.values():
             weight.requires_grad = False
     return module

@@ -31,9 +31,9 @@ class GRU(SingleStateLayer):
     """A drop-in for `torch.nn.GRU` with lengths, resets and traces at kernel speed.
 
     Parameters, their names, initial values and the ``state_dict`` are torch's, in both directions.
-    Options that torch lacks are keyword arguments; those that change what the weights mean, here
-    ``residual``, are an entry of the state dict where they are not at their defaults, and loading
-    it into a layer with other options raises.
+    Options that torch lacks are keyword arguments; those that change what the weights mean
+    (``travelling``) are an entry of the state dict where they are not at their defaults, and
+    loading it into a layer with other options raises.
     The equations are those of `gatewise.ops.reference.gru`.
 
     Args:

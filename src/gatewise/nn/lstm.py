@@ -40,9 +40,9 @@ class LSTM(RecurrentLayer):
     """A drop-in for `torch.nn.LSTM` with lengths, resets and traces at kernel speed.
 
     Parameters, their names, initial values and the ``state_dict`` are torch's, in both directions.
-    Options that torch lacks are keyword arguments; those that change what the weights mean, here
-    ``residual``, are an entry of the state dict where they are not at their defaults, and loading
-    it into a layer with other options raises.
+    Options that torch lacks are keyword arguments; those that change what the weights mean
+    (``travelling``) are an entry of the state dict where they are not at their defaults, and
+    loading it into a layer with other options raises.
     The equations are those of `gatewise.ops.reference.lstm`.
 
     Args:
@@ -315,7 +315,7 @@ class LSTM(RecurrentLayer):
                 against time starts there.
             reset: Bool, T×B (B×T with ``batch_first``, T unbatched). True cuts the sequence before
                 that step, in both directions: the state starts afresh, as if the pieces were run
-                apart. At step 0 it discards h_0 and c_0.
+                apart. At step 0 it discards h_0 and c_0, but of a direction against time.
             trace: Whether to return a `Trace` as well.
             recompute: In training, keep the states of every so many steps only, and run the steps
                 between again in backward: memory beyond input and output no longer grows with T,

@@ -6,7 +6,7 @@ import math
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gatewise.nn._initial_values import draw_as_torch
 from gatewise.nn._precision import Precision
@@ -69,8 +69,8 @@ class MinimalLayer(SingleStateLayer):
             parameters = {name: own.pop(name) for name in names if name in own}
             bound = 1.0 / math.sqrt(getattr(self, names[0]).shape[1])
             draw_as_torch(parameters.items(), bound, self.generator)
-        for initial in own.values():
-            nn.init.zeros_(initial)
+        # Learned initial states begin at zero; what reparametrises a weight is drawn like it.
+        draw_as_torch(own.items(), 1.0 / math.sqrt(self.hidden_size), self.generator)
 
 
 class MinGRU(MinimalLayer):

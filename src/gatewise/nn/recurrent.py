@@ -125,7 +125,7 @@ class Recurrent(SequenceLayer, ModuleWithOptions):
     def reset_parameters(self) -> None:
         """Draw every weight from U(−1/√H, 1/√H), as torch draws those of its recurrent layers."""
         bound = 1.0 / math.sqrt(self.hidden_size)
-        for weight in self.parameters():
+        for weight in self.parameters(recurse=False):
             nn.init.uniform_(weight, -bound, bound)
 
     @property

@@ -197,7 +197,7 @@ def _fits(operands: Operands, dtypes: Sequence[torch.dtype]) -> bool:
     return (
         dtype in dtypes
         and min(T, B, I, H, P) >= 1
-        and (not name.startswith(("rnn", "min")) or options.plain)
+        and (not name.startswith(("rnn", "min", "slstm")) or options.plain)
         and (name != "gru_before" or not options.layer_norm)
         and not options.batch_norm
         and (not options.reverse or D == 1)

@@ -18,7 +18,7 @@ from gatewise.ops.apart import run_apart
 from gatewise.ops.backends import Backend, asked
 from gatewise.ops.packed import PackedWeights
 from gatewise.ops.recompute import run_in_pieces
-from gatewise.ops.reference import PLAIN, CellOptions
+from gatewise.ops.reference import CELLS, PLAIN, CellOptions
 from gatewise.ops.reference.batch_norm import Statistics
 from gatewise.ops.reference.philox import dropout_mask as reference_mask
 
@@ -72,14 +72,15 @@ def run_layer(
     Args:
         cell: Name of the cell, one of `gatewise.ops.reference.CELLS`: ``lstm``, ``gru`` ….
         x: Input, T×B×I.
-        states: Initial states, h D×B×P, then for the LSTM c D×B×H.
+        states: Initial states, h D×B×P, then D×B×H for each other state of the cell.
         weights: Flat list, `gatewise.ops.reference.layer` has its order and shapes.
         lengths: Valid steps of each sequence, [B], each from 1 to T.
         reset: True cuts the sequence before that step, T×B.
         trace: Whether to return every gate and state.
         options: Of the cell.
         seed: Of the masks, int64 with one element; None for no dropout.
-        restart: The states after a cut, h D×P, then c D×H; empty for zeros.
+        restart: The states after a cut, h D×P, then the others, D×H; empty for what the cell
+            begins with, which is mostly zeros.
         statistics: Of batch norm, with that option; in training not under function transforms.
         packed: Of these weights, if they are kept between calls; made at the first of them. The
             operator under compilation, the reference and cuDNN read the weights themselves.
@@ -95,6 +96,8 @@ def run_layer(
         InvalidStateError: ``native`` was asked for, and no native kernel can do what is asked.
     """
     name, by = asked(backend)
+    if reset is not None and not restart and CELLS[cell].initial:
+        restart = CELLS[cell].begin(states)
     operands = Operands(
         cell, x, states, weights, lengths, reset, seed, restart, options, statistics, packed
     )

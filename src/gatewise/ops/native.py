@@ -25,6 +25,7 @@ from gatewise.ops._operands import (
     check_layer,
     refuse_tangents,
 )
+from gatewise.ops._states import apart, joined, joined_gradients
 from gatewise.ops.kernels import ACTIVATIONS, CELLS, DTYPES, KERNELS, precision_of
 from gatewise.ops.reference.weights import Weights
 
@@ -119,7 +120,8 @@ def forward(operands: Operands, *, save: bool) -> tuple[Tensor, list[Tensor], Te
     check_layer(operands, tuple(DTYPES))
     call = _Call(operands)
     call.use_packed()
-    outputs = y, final, saved = new_outputs(operands, save=save, empty=new_large, sizes=call.sizes)
+    y, final, saved = new_outputs(operands, save=save, empty=new_large, sizes=call.sizes)
+    final = joined(final, 2)
     threads = torch.get_num_threads()
     y_step, y_row, _ = y.stride()
     for d, layer in enumerate(call.layers):
@@ -134,7 +136,7 @@ def forward(operands: Operands, *, save: bool) -> tuple[Tensor, list[Tensor], Te
             threads,
         )
         _raise_unless_ok(status)
-    return outputs
+    return y, apart(final, 2), saved
 
 
 def trace(operands: Operands, saved: Tensor) -> list[Tensor]:
@@ -159,7 +161,7 @@ def trace(operands: Operands, saved: Tensor) -> list[Tensor]:
             layer,
             _direction(saved, d),
             addresses[:count],
-            addresses[count] if len(parts) > count else 0,
+            addresses[count:],
             torch.get_num_threads(),
         )
         _raise_unless_ok(status)
@@ -189,11 +191,14 @@ def backward(
     sizes = call.sizes
     y = _rows_contiguous(kept.y)
     grad_y = _rows_contiguous(grads.y)
-    grad_final = [None if grad is None else grad.contiguous() for grad in grads.states]
+    grad_final = joined_gradients(grads.states, operands.states)
     grad_x, grad_states, grad_weights, grad_restart = new_gradients(
         operands, wants_x=wants_x, wants_state=wants_state, empty=new_large
     )
     by_direction = operands.split(grad_weights)
+    grad_restart = joined(grad_restart, 1)
+    if wants_state:
+        grad_states = joined(grad_states, 2)
     threads = torch.get_num_threads()
     parts = []
     for d, layer in enumerate(call.layers):
@@ -218,7 +223,7 @@ def backward(
         parts.append(part_x)
     if wants_x and len(parts) > 1:
         grad_x += parts[1]
-    return grad_x, grad_states, grad_weights, grad_restart
+    return grad_x, apart(grad_states, 2), grad_weights, apart(grad_restart, 1)
 
 
 def check_backward(operands: Operands, kept: Kept, grads: Grads) -> None:
@@ -239,12 +244,12 @@ class _Call:
         self.operands = operands = Operands(
             cell,
             _rows_contiguous(x),
-            [state.contiguous() for state in states],
+            joined([state.contiguous() for state in states], 2),
             [weight.contiguous() for weight in weights],
             None if lengths is None else lengths.contiguous(),
             None if reset is None else reset.contiguous(),
             seed,
-            [part.contiguous() for part in restart],
+            joined([part.contiguous() for part in restart], 1),
             options,
             packed=packed,
         )
@@ -259,11 +264,11 @@ class _Call:
         operands = self.operands
         if operands.packed is not None:
             key = operands.cell, self.dtype, operands.options.plain
-            packs = operands.packed.get(key, self._packs)
-            for layer, pack in zip(self.layers, packs, strict=True):
+            self.packs = operands.packed.get(key, self._pack)
+            for layer, pack in zip(self.layers, self.packs, strict=True):
                 layer.set_packed(pack.data_ptr())
 
-    def _packs(self) -> list[Tensor]:
+    def _pack(self) -> list[Tensor]:
         """The weights of each direction as forward reads them, on huge pages if they fill such."""
         packs = []
         for layer in self.layers:

@@ -26,6 +26,5 @@ class PackedWeights:
             pack: Makes them, if they are not here; threads that come together may both call it.
         """
         packs = self._packs.get(key)
-        if packs is None:
-            packs = self._packs[key] = pack()
-        return packs
+        # The first to come stays: a kernel may be reading it while another thread has packed too.
+        return self._packs.setdefault(key, pack()) if packs is None else packs

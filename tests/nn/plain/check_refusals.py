@@ -172,6 +172,19 @@ def test_an_unknown_nonlinearity_is_refused(make):
         make(3, 4, nonlinearity="elu")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"forget_gate": "relu"}, "expected 'sigmoid' or 'exponential', got 'relu'"),
+        ({"forget_gate": True}, "expected 'sigmoid' or 'exponential', got True"),
+        ({"heads": 1.5}, r"\(heads\): expected a number that divides hidden_size=8, got 1.5"),
+    ],
+)
+def test_an_slstm_refuses(change, message):
+    with pytest.raises(ValueError, match=message):
+        gatewise.nn.SLSTM(3, 8, **change)
+
+
 @pytest.mark.parametrize("make", [gatewise.nn.MinGRU, gatewise.nn.MinLSTM])
 def test_an_unknown_candidate_is_refused(make):
     with pytest.raises(

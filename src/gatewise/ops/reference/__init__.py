@@ -14,6 +14,7 @@ from gatewise.ops.reference.minimal import (
 )
 from gatewise.ops.reference.options import PLAIN, CellOptions
 from gatewise.ops.reference.rnn import RNN_RELU, RNN_TANH
+from gatewise.ops.reference.slstm import SLSTM, SLSTM_EXPONENTIAL
 
 CELLS = {
     cell.name: cell
@@ -29,6 +30,8 @@ CELLS = {
         MIN_GRU_POSITIVE,
         MIN_LSTM,
         MIN_LSTM_POSITIVE,
+        SLSTM,
+        SLSTM_EXPONENTIAL,
     )
 }
 """Every cell by its name. A new one is registered here."""
@@ -47,6 +50,8 @@ __all__ = [
     "PLAIN",
     "RNN_RELU",
     "RNN_TANH",
+    "SLSTM",
+    "SLSTM_EXPONENTIAL",
     "Cell",
     "CellOptions",
     "layer",

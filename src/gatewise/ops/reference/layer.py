@@ -26,6 +26,7 @@ class Cell(NamedTuple):
         activations: Names of what the step shows beside that, each H wide.
         step: The pure function of one step.
         feeds_back: Whether h takes part in the products; a minimal cell has no ``w_hh``, ``b_hh``.
+        initial: What its states begin with; empty for zeros.
     """
 
     name: str
@@ -34,6 +35,15 @@ class Cell(NamedTuple):
     activations: tuple[str, ...]
     step: Step
     feeds_back: bool = True
+    initial: tuple[float, ...] = ()
+
+    def begin(self, states: Sequence[Tensor]) -> State:
+        """Return what each direction begins with, D×…, given states of sequences, D×B×…."""
+        values = self.initial or (0.0,) * len(states)
+        return tuple(
+            state.new_full((state.shape[0], state.shape[2]), value)
+            for state, value in zip(states, values, strict=True)
+        )
 
 
 def layer(
@@ -72,7 +82,7 @@ def layer(
         trace: Whether to return every gate and state of every step.
         options: Of the cell.
         seed: Of the masks, int64 with one element; None for no dropout.
-        restart: The states after a cut, h D×P, then D×H; empty for zeros.
+        restart: The states after a cut, h D×P, then D×H; empty for those of ``cell.initial``.
         statistics: Of batch norm, with the option; `gatewise.ops.apart` brings what it cannot take,
             resets and the direction against time, to what it can.
 
@@ -80,6 +90,8 @@ def layer(
         y T×B×(D·P), the final states, shaped like the initial ones, and None or a dict of the
         activations, then the states, each D×T×B×H (h: P) in time order and zero beyond the lengths.
     """
+    if reset is not None and not restart and cell.initial:
+        restart = cell.begin(initial)
     runs = run_layer(
         cell.step,
         x,

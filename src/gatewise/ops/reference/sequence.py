@@ -267,7 +267,11 @@ def _restarts(reset: Tensor | None, valid: Tensor | None, *, reverse: bool) -> T
 
 
 def _masked(parts: State, keep: Tensor) -> State:
-    return tuple(torch.where(keep, part, torch.zeros_like(part)) for part in parts)
+    """Zero parts of B×… where ``keep``, B×1, is not."""
+    return tuple(
+        torch.where(keep.reshape(-1, *[1] * (part.dim() - 1)), part, torch.zeros_like(part))
+        for part in parts
+    )
 
 
 def _stack_steps(steps: list[State]) -> State:
