@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import gatewise as gw
 import gatewise.nn as gwn
@@ -106,6 +107,6 @@ def test_tied_and_computed_weights():
     x = torch.randn(3, 2, 4)
     assert_close({"y": gw.from_torch(tied)(x)[0]}, {"y": tied(x)[0]}, tolerance=1e-6)
     pruned = nn.LSTM(4, 4)
-    torch.nn.utils.prune.l1_unstructured(pruned, "weight_hh_l0", 0.5)
+    prune.l1_unstructured(pruned, "weight_hh_l0", 0.5)
     with pytest.raises(InvalidStateError, match="Remove the reparametrisation first"):
         gw.from_torch(pruned)
