@@ -121,20 +121,21 @@ class _Constants:
         self._values: dict[str, np.ndarray] = {
             tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer
         }
-        self._makers = {name: node for node in model.graph.node for name in node.output if name}
+        # The nodes that read constants alone; a graph has its nodes in the order in which they run.
+        self._makers: dict[str, NodeProto] = {}
+        for node in model.graph.node:
+            made = [name in self._values or name in self._makers for name in node.input if name]
+            if all(made) and (made or node.op_type == "Constant"):
+                self._makers |= {name: node for name in node.output if name}
 
     def find(self, name: str) -> np.ndarray | None:
         """Return the value of a name, or None if it depends on the graph's inputs."""
-        if name not in self._values:
-            node = self._makers.get(name)
-            if node is None:
-                return None
+        if name in self._makers and name not in self._values:
+            node = self._makers[name]
             given = {part: self.find(part) for part in node.input if part}
             known = {part: value for part, value in given.items() if value is not None}
-            if len(known) < len(given):
-                return None
             self._values |= self._computed(node, known)
-        return self._values[name]
+        return self._values.get(name)
 
     def _computed(self, node: NodeProto, given: Mapping[str, np.ndarray]) -> dict[str, Any]:
         from onnx import helper
