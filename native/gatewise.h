@@ -76,10 +76,10 @@ struct Layer {
   const int64_t* lengths;  // B, each in 0..T, or null for T; a row of 0 hands its state on
   const uint8_t* reset;    // T×B, nonzero cuts between t-1 and t, or null
   const void* restart_h = nullptr;  // P, the state after a cut, or null for zeros
-  const void* restart_c = nullptr;  // H, or null
+  const void* restart_c = nullptr;  // C·H, or null
   Options options = {};
-  // The weights as Kernels::pack wrote them, for forward, which then reads neither the weights above nor
-  // the norms' biases; or null.
+  // The weights as Kernels::pack wrote them, for forward, which then reads neither the weights and biases
+  // above nor the biases of the products' norms; or null.
   const void* packed = nullptr;
 };
 
@@ -88,7 +88,7 @@ struct LayerOutput {
   void* y;                // T×B×P through the strides below, zero beyond the lengths
   int64_t y_step, y_row;  // strides of y along T and B, in elements
   void* h_n;              // B×P, state after the last valid step in running order
-  void* c_n;              // B×H, or null together with c0
+  void* c_n;              // B×C·H, or null together with c0
   // For backward, T·B rows of as many elements as Kernels::saved_row tells, or null for inference.
   // Their order is the kernels' own; rows beyond the lengths are left as they are.
   void* saved;
@@ -103,17 +103,17 @@ struct LayerGradient {
   const void* grad_y;           // T×B×P through the strides below, the last axis contiguous
   int64_t grad_y_step, grad_y_row;
   const void* grad_h_n;         // B×P, or null for zeros
-  const void* grad_c_n;         // B×H, or null for zeros
+  const void* grad_c_n;         // B×C·H, or null for zeros
   void* grad_x;                 // T×B×I contiguous, or null when not wanted
   void* grad_h0;                // B×P, or null together with grad_c0 when not wanted
-  void* grad_c0;                // B×H, or null
+  void* grad_c0;                // B×C·H, or null
   void* grad_weight_ih;         // G·H×I
   void* grad_weight_hh;         // G·H×P, or null like weight_hh
   void* grad_bias_ih;           // G·H, or null without biases
   void* grad_bias_hh;           // G·H, or null
   void* grad_weight_hr;         // P×H, or null when P = H
   void* grad_restart_h = nullptr;  // P, or null together with grad_restart_c when not wanted
-  void* grad_restart_c = nullptr;  // H, or null
+  void* grad_restart_c = nullptr;  // C·H, or null
   void* grad_peephole = nullptr;   // as in Options, null together with it
   void* grad_norm[6] = {};
 };

@@ -67,10 +67,11 @@ class Forward : ForwardStep<P, CellOf> {
     for (int64_t s = 0; s < layer_.steps; s += steps_in_block) {
       const int64_t last = std::min(s + steps_in_block, layer_.steps);
       const int64_t count = point_block(*scratch, rows, s, last);
-      if constexpr (!feeds_back<Cell>) {
-        if (!direct_) run_block(*scratch, rows, panels, s, last, count);
-        if (!direct_) continue;
-      }
+      if constexpr (!feeds_back<Cell>)
+        if (!direct_) {
+          run_block(*scratch, rows, panels, s, last, count);
+          continue;
+        }
       if (!fused) {
         project_input(*scratch, panels, {0, count});
         project_input(*scratch, shared, even_range(count, part, parts));

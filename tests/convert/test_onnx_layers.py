@@ -239,3 +239,43 @@ def test_refused_without_a_layer():
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "graph", [], [])
     with pytest.raises(InvalidValueError, match="got one of Relu"):
         gw.from_onnx(helper.make_model(graph))
+
+
+def test_bfloat16_and_what_is_drawn():
+    model = build("LSTM")
+    for tensor in model.graph.initializer:
+        wide = torch.from_numpy(numpy_helper.to_array(tensor).copy()).bfloat16()
+        raw = wide.view(torch.int16).numpy().tobytes()
+        name, dims = tensor.name, tensor.dims
+        tensor.CopyFrom(helper.make_tensor(name, TensorProto.BFLOAT16, dims, raw, raw=True))
+    layer = gw.from_onnx(model)["the layer"]
+    assert layer.weight_hh_l0.dtype is torch.bfloat16
+    assert layer.weight_hh_l0.abs().sum() > 0
+    drawn = build("LSTM")
+    del drawn.graph.initializer[0]
+    shape = [1, 4 * H, I]
+    drawn.graph.node.insert(0, helper.make_node("RandomNormal", [], ["W"], shape=shape))
+    with pytest.raises(InvalidValueError, match="W that is no constant"):
+        gw.from_onnx(drawn)
+
+
+def test_constant_lengths_are_refused():
+    model = build("GRU")
+    lengths = np.array([5, 2, 4], dtype=np.int32)
+    model.graph.initializer.append(numpy_helper.from_array(lengths, "lengths"))
+    with pytest.raises(InvalidValueError, match=r"a constant sequence_lens.* give lengths="):
+        gw.from_onnx(model)
+
+
+def test_a_deep_graph_below_the_layer():
+    """The initial state comes from the input by thousands of paths through as many nodes."""
+    model = build("RNN", state=1.0)
+    graph = model.graph
+    (given,) = [tensor for tensor in graph.initializer if tensor.name == "h0"]
+    graph.initializer.remove(given)
+    nodes = [helper.make_node("Identity", ["X"], ["s0"])]
+    nodes += [helper.make_node("Add", [f"s{n}", f"s{n}"], [f"s{n + 1}"]) for n in range(2000)]
+    nodes.append(helper.make_node("Identity", ["s2000"], ["h0"]))
+    for node in reversed(nodes):
+        graph.node.insert(0, node)
+    assert not gw.from_onnx(model)["the layer"].learn_initial_state

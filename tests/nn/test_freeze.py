@@ -255,6 +255,20 @@ def test_a_tied_weight_and_a_second_freeze():
     assert all(weight.requires_grad for weight in layer.parameters())
 
 
+def test_under_function_transforms():
+    layer = make("LSTM, deep")
+    x = make_x(5, 3).transpose(0, 1)
+    weights = {name: weight.detach() for name, weight in layer.named_parameters()}
+
+    def loss(weights):
+        return torch.func.functional_call(layer, weights, (x,))[0].square().sum()
+
+    want = torch.func.grad(loss)(weights)
+    gw.freeze(layer)
+    layer(x)
+    assert_close(torch.func.grad(loss)(weights), want, tolerance=1e-13)
+
+
 def test_refused_in_training_mode():
     with pytest.raises(InvalidStateError, match=r"got 0 in training mode. Call module.eval"):
         gw.freeze(nn.Sequential(LSTM(3, 4)))

@@ -218,6 +218,7 @@ def test_copies_and_names():
         ({"weights": {"a b": "H"}}, "names of arguments"),
         ({"weights": {"w": "H"}}, r"one that takes cell\(x, h, c, w=…\)"),
         ({"states": {}}, "states"),
+        ({"states": {"h": 0.0, "_c": 0.0}}, "a named tuple may have, got '_c'"),
         ({"num_layers": 0}, "num_layers"),
         ({"dropout": 2.0}, "dropout"),
     ],
@@ -235,7 +236,9 @@ def test_refused_by_the_constructor(change, message):
         (lambda h: (h, h), InvalidTypeError, "the new h of a step, tensors, got Tensor, Tensor"),
         (lambda _: None, InvalidTypeError, "got NoneType"),
         (lambda h: h[:, :2], InvalidStateError, r"a new h of shape \(2, 4\), got shape \(2, 2\)"),
-        (lambda h: (h, {"h": h}), InvalidStateError, "names of their own, got 'h'"),
+        (lambda h: (h, {"h": h}), InvalidStateError, "no state has, got 'h'"),
+        (lambda h: (h, {"class": h}), InvalidStateError, "got 'class'"),
+        (lambda h: (h, {"f": h.sum()}), InvalidStateError, "got 'f': torch.Size"),
         (lambda h: (h, {"f": 1.0}), InvalidStateError, "'f': 1.0"),
     ],
 )
@@ -287,3 +290,11 @@ def test_a_module_as_the_cell_keeps_its_parameters():
     assert layer.cell.norm.weight.eq(1).all()
     layer(torch.randn(3, 2, I))[0].sum().backward()
     assert layer.cell.norm.weight.grad is not None
+
+
+def test_what_inputs_returns_is_checked():
+    layer = Recurrent(
+        lambda z, h, w: z + h, I, H, weights={"w": "H I"}, inputs=lambda x, w: F.linear(x, w)[1:]
+    )
+    with pytest.raises(InvalidStateError, match=r"with the axes \(3, 2\), got .*\[2, 2, 4\]"):
+        layer(torch.randn(3, 2, I))

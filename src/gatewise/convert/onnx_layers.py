@@ -37,6 +37,11 @@ _FUNCTIONS: Final = {
     "Softsign": "softsign",
     "Softplus": "softplus",
 }
+# What may stand between a constant and a weight: operators that bring numbers into another order.
+_FOLDED: Final = {
+    *("Cast", "Concat", "Constant", "ConstantOfShape", "DequantizeLinear", "Expand", "Flatten"),
+    *("Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),
+}
 _STATES: Final = ("initial_h", "initial_c")
 
 
@@ -44,9 +49,9 @@ def from_onnx(model: str | Path | ModelProto) -> dict[str, nn.Module]:
     """Return every LSTM, GRU and RNN of an ONNX model as a layer of ours.
 
     Weights are taken from initializers and from constants, folded where operators of the model
-    only reorder them. A layer is called as ours are: what an operator's inputs ``sequence_lens``
-    and ``initial_h`` bring at run time goes into ``lengths=`` and ``hx``. Nothing in the file is
-    executed.
+    only reorder or widen them; nothing else in the file is executed. A layer is called as ours
+    are: what an operator's inputs ``sequence_lens`` and ``initial_h`` bring at run time goes into
+    ``lengths=`` and ``hx``.
 
     Args:
         model: A model, or the path of one.
@@ -125,7 +130,7 @@ class _Constants:
         self._makers: dict[str, NodeProto] = {}
         for node in model.graph.node:
             made = [name in self._values or name in self._makers for name in node.input if name]
-            if all(made) and (made or node.op_type == "Constant"):
+            if node.op_type in _FOLDED and all(made):
                 self._makers |= {name: node for name in node.output if name}
 
     def find(self, name: str) -> np.ndarray | None:
@@ -187,6 +192,8 @@ class _Node:
         initial = self._initial_states(D, H)
         options["learn_initial_state"] = bool(initial)
         options |= self._own_options(D)
+        if "sequence_lens" in self._given and self._constant("sequence_lens") is not None:
+            self._refuse("a constant sequence_lens", "Leave it out, and give lengths= in the call.")
         layer = getattr(gwn, self.kind)(W.shape[2], H, **options)
         weights = self._in_our_order(W, R) | initial
         with torch.no_grad():
@@ -295,7 +302,11 @@ class _Node:
 
     def _constant(self, name: str) -> Tensor | None:
         value = self._constants.find(self._given[name])
-        return None if value is None else torch.from_numpy(np.array(value))
+        if value is None:
+            return None
+        if value.dtype.name == "bfloat16":  # not NumPy's own
+            return torch.from_numpy(value.astype(np.float32)).bfloat16()
+        return torch.from_numpy(np.array(value))
 
     def _text(self, name: str, usual: str) -> str:
         value = self.attributes.get(name, usual)

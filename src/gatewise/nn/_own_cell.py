@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import keyword
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -36,6 +37,13 @@ def shape_of(text: str, *, H: int, I: int) -> tuple[int, ...]:  # noqa: E741 - t
     return tuple(sizes)
 
 
+def can_be_shown(name: object) -> bool:
+    """Say whether a trace may have a field of that name."""
+    if not isinstance(name, str) or keyword.iskeyword(name):
+        return False
+    return name.isidentifier() and not name.startswith("_")
+
+
 def cell_faults(
     where: str,
     cell: object,
@@ -47,6 +55,10 @@ def cell_faults(
     if not states or not all(isinstance(value, int | float) for value in states.values()):
         expected = "the states' names, h first, and the numbers that they begin with"
         faults.append(InvalidValueError(f"{where}(states)", expected, repr(dict(states))))
+    unfit = [name for name in states if not can_be_shown(name)]
+    if unfit:
+        expected = "names that a named tuple may have"
+        faults.append(InvalidValueError(f"{where}(states)", expected, ", ".join(map(repr, unfit))))
     if not weights:
         expected = "the weights' names and shapes, such as {'weight_ih': '2H I'}"
         faults.append(InvalidValueError(f"{where}(weights)", expected, "none"))
@@ -118,10 +130,12 @@ class OwnStep:
                 expected = f"a new {name} of shape {tuple(before.shape)}"
                 raise InvalidStateError(self._where, expected, f"shape {tuple(part.shape)}")
         for name, part in shown.items():
-            if name in self._states or not isinstance(part, Tensor) or len(part) != len(x):
+            fits = isinstance(part, Tensor) and part.shape[:1] == x.shape[:1]
+            if name in self._states or not can_be_shown(name) or not fits:
                 raise InvalidStateError(
                     self._where,
-                    f"tensors to show, with a first axis of {len(x)} and names of their own",
+                    f"tensors to show, with a first axis of {len(x)}, and names that a named "
+                    "tuple may have and no state has",
                     f"{name!r}: {getattr(part, 'shape', part)}",
                 )
         self.shown = list(shown)

@@ -260,15 +260,15 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
 
     def _cell_options(self, **others: Any) -> CellOptions:
         """Return what the cells do, as the module stands; ``others`` are a subclass's."""
-        zone_c, zone_h = self.zoneout if self._has_cells else (0.0, self.zoneout)
+        pair = self.zoneout if isinstance(self.zoneout, tuple) else (0.0, self.zoneout)
         options = CellOptions(
             peephole=self.peephole,
             layer_norm=self.layer_norm,
             batch_norm=self.batch_norm_steps is not None,
             update_dropout=self.update_dropout if self.training else 0.0,
             recurrent_dropout=self.recurrent_dropout if self.training else 0.0,
-            zoneout_c=zone_c,
-            zoneout_h=zone_h,
+            zoneout_c=pair[0],
+            zoneout_h=pair[1],
             reverse=self.reverse,
             **others,
         )
@@ -299,7 +299,7 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
         draws = options.masked or self.input_dropout or self.weight_dropout
         seed = draw_seed(x.device, self.generator) if self.training and draws else None
         packs = None
-        if self.frozen and not self.training and not torch.compiler.is_compiling():
+        if self.frozen and not self.training and dispatch.reads_packed(weights[0]):
             packs = self.frozen.packs(self.kind, weights)
         for layer, (layer_weights, states) in enumerate(
             zip(weights, self._layer_states(call), strict=True)

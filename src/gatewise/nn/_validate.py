@@ -82,6 +82,11 @@ def check_constructor(
         faults.append(
             InvalidValueError(f"{where}(reverse)", "False with bidirectional=True", "True", remedy)
         )
+    raise_faults(where, faults)
+
+
+def raise_faults(where: str, faults: Sequence[GatewiseError]) -> None:
+    """Raise the fault if there is one, and one error for all of them if there are several."""
     if len(faults) == 1:
         raise faults[0]
     InvalidSettingsError.raise_any(where, faults)

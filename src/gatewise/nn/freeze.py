@@ -19,8 +19,8 @@ def freeze(module: nn.Module) -> nn.Module:
     first call, in each precision that they are called in, and so does a copy of them.
 
     A weight that an optimizer, ``load_state_dict`` or ``.to()`` changes afterwards is noticed, and
-    the next call raises; one that is changed through ``.data`` is not. In training mode layers
-    read their weights as always.
+    the next call raises; one that is changed through ``.data``, or that was made in inference mode,
+    is not. In training mode and under function transforms layers read their weights as always.
 
     Args:
         module: Any module in evaluation mode with layers of `gatewise.nn` in it; `replace` first

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.conventions import parameter_suffix
-from gatewise.errors import InvalidSettingsError
+from gatewise.errors import InvalidStateError, InvalidTypeError
 from gatewise.nn import _validate
 from gatewise.nn._layout import Arranged, States, arrange, restore, restore_trace, zero_padding
 from gatewise.nn._masks import drop_between
+from gatewise.nn._option_faults import type_and_value
 from gatewise.nn._options import ModuleWithOptions
 from gatewise.nn._own_cell import OwnStep, cell_faults, run_in_pieces, shape_of
 from gatewise.nn._sequence_layer import SequenceLayer
@@ -99,7 +100,10 @@ class Recurrent(SequenceLayer, ModuleWithOptions):
         flags = {"batch_first": batch_first, "bidirectional": bidirectional, "residual": residual}
         faults = _validate.size_faults("Recurrent", sizes, flags, dropout)
         faults += cell_faults("Recurrent", cell, states, weights)
-        InvalidSettingsError.raise_any("Recurrent", faults)
+        if inputs is not None and not callable(inputs):
+            expected = "a function inputs(x, **weights) or None"
+            faults.append(InvalidTypeError("Recurrent(inputs)", expected, type_and_value(inputs)))
+        _validate.raise_faults("Recurrent", faults)
         self.cell = cell
         self.inputs = inputs
         self.states = states
@@ -245,7 +249,7 @@ class Recurrent(SequenceLayer, ModuleWithOptions):
             suffix, reverse = parameter_suffix(layer, d), d == 1
             weights = {name: getattr(self, f"{name}_{suffix}") for name in self._names}
             step = OwnStep(self.kind, self.cell, tuple(self.states), weights)
-            given = x if self.inputs is None else self.inputs(x, **weights)
+            given = x if self.inputs is None else self._made(self.inputs(x, **weights), x)
             valid, restarts = masks(call.lengths, call.reset, T, reverse=reverse)
             run = partial(
                 _run, step, given, valid, restarts, begin=begin, reverse=reverse, record=record
@@ -259,6 +263,12 @@ class Recurrent(SequenceLayer, ModuleWithOptions):
             names = step.shown
         return runs, names
 
+    def _made(self, given: Any, x: Tensor) -> Tensor:
+        if isinstance(given, Tensor) and given.shape[:2] == x.shape[:2]:
+            return given
+        expected = f"inputs to return a tensor that begins with the axes {tuple(x.shape[:2])}"
+        raise InvalidStateError(self.kind, expected, str(getattr(given, "shape", type(given))))
+
 
 def _run(
     step: OwnStep,
@@ -267,8 +277,20 @@ def _run(
     restarts: Tensor | None,
     piece: slice,
     state: States,
-    **options: Any,
+    *,
+    begin: States,
+    reverse: bool,
+    record: bool,
 ) -> Run:
-    valid = None if valid is None else valid[piece]
-    restarts = None if restarts is None else restarts[piece]
-    return run_steps(step, x[piece], state, NO_CONTEXT, valid=valid, restarts=restarts, **options)
+    """Run some steps of a direction."""
+    return run_steps(
+        step,
+        x[piece],
+        state,
+        NO_CONTEXT,
+        reverse=reverse,
+        valid=None if valid is None else valid[piece],
+        restarts=None if restarts is None else restarts[piece],
+        begin=begin,
+        record=record,
+    )

@@ -83,7 +83,6 @@ class SLSTM(RecurrentLayer):
     staying = ("forget_bias", "input_dropout", "generator", "precision", "backend")
     heads: int = 1
     forget_gate: ForgetGate = "sigmoid"
-    zoneout = (0.0, 0.0)
 
     def __init__(
         self,

@@ -180,6 +180,14 @@ def _check_statistics(operands: Operands) -> None:
         )
 
 
+def reads_packed(weights: Sequence[Tensor]) -> bool:
+    """Say whether a call with these weights may read packed ones in their place.
+
+    Where torch records, fakes or transforms what is called, it has to see the weights themselves.
+    """
+    return not (operators.is_recorded() or _transformed(weights))
+
+
 def explain(
     weights: Sequence[Tensor],
     cell: str,

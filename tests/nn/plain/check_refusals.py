@@ -203,6 +203,10 @@ def test_an_unknown_candidate_is_refused(make):
         ({"num_layers": 1.5}, r"\(num_layers\): expected an int, got float 1.5"),
         ({"batch_first": 0}, r"\(batch_first\): expected a bool, got int 0"),
         ({"states": {"h": "0"}}, r"\(states\): expected the states' names"),
+        (
+            {"inputs": 3},
+            r"\(inputs\): expected a function inputs\(x, .*, got int",
+        ),
     ],
 )
 def test_a_layer_of_ones_own_refuses(change, message):
