@@ -200,3 +200,19 @@ def test_wrong_states_and_lengths_are_refused():
         stack(x, lengths=[1, 2, 7, 3])
     with pytest.raises(GatewiseError, match="reset"):
         stack(x, reset=torch.zeros(B, T, dtype=torch.bool))
+
+
+@both_layouts
+def test_integers_are_tokens(batch_first):
+    torch.manual_seed(0)
+    stack = Stack(nn.Embedding(7, 4), LSTM(4, 5), nn.Linear(5, 7), batch_first=batch_first)
+    tokens = torch.randint(7, (T, B))
+    given = tokens.T if batch_first else tokens
+    y, state = stack(given, lengths=LENGTHS)
+    y = y.transpose(0, 1) if batch_first else y
+    assert y.shape == (T, B, 7)
+    for b, length in enumerate(LENGTHS):
+        alone, after = stack(tokens[:length, b])
+        assert alone.shape == (length, 7)
+        assert_close({"y": y[:length, b]}, {"y": alone}, tolerance=1e-6)
+        assert_close({"h": state.layers[0][0][:, b]}, {"h": after.layers[0][0]}, tolerance=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from gatewise.tasks.forecast_network import ForecastNetwork
 from gatewise.tasks.forecast_shape import NetworkShape
+from gatewise.tasks.recurrent_cells import Cell
 
 L, H, N = 22, 9, 5
 SHAPE = NetworkShape(
@@ -21,6 +23,7 @@ SHAPE = NetworkShape(
     future=1,
     static=1,
     reader="segments",
+    cell="lstm",
     hidden_size=8,
     num_layers=1,
     dropout=0.0,
@@ -166,15 +169,21 @@ def test_the_parallel_step_is_a_step_of_the_lstm(layers: int, future: int):
     each = torch.randn(N, S, W) if future else None
     inputs = reader.position + own[:, None] + (0 if each is None else each)
     rows = tuple(state.repeat_interleave(S, dim=1) for state in (h, c))
-    expected, _ = reader.lstm(inputs.reshape(N * S, 1, W), rows)
+    expected, _ = reader.recurrent(inputs.reshape(N * S, 1, W), rows)
     torch.testing.assert_close(reader._step((h, c), own, each), expected.reshape(N, S, W))
+    found = reader._lstm_step(reader.recurrent, (h, c), own, each)
+    torch.testing.assert_close(found, expected.reshape(N, S, W))
+
+
+CASES = [(head, "lstm") for head in ("point", "quantiles", "student_t")]
+CASES += [("point", cell) for cell in get_args(Cell) if cell != "lstm"]
 
 
 @readers
-@heads
+@pytest.mark.parametrize(("head", "cell"), CASES)
 @pytest.mark.parametrize("future", [0, 1])
-def test_every_parameter_is_trained(reader: str, head: str, future: int):
-    network = built(reader=reader, head=head, num_layers=2, future=future).train()
+def test_every_parameter_is_trained(reader: str, head: str, cell: str, future: int):
+    network = built(reader=reader, head=head, cell=cell, num_layers=2, future=future).train()
     inputs = windows(future_x=torch.randn(N, L + H, future))
     outputs = network(**inputs)
     network.head.loss(outputs, torch.randn(N, H), torch.tensor(1.0)).sum().backward()
@@ -186,7 +195,7 @@ def test_every_parameter_is_trained(reader: str, head: str, future: int):
 def test_the_trace_is_that_of_the_forward_pass(reader: str):
     network, inputs = built(reader=reader, num_layers=2), windows()
     states = []
-    network.reader.lstm.register_forward_hook(lambda *call: states.append(call[2][1]))
+    network.reader.recurrent.register_forward_hook(lambda *call: states.append(call[2][1]))
     network(**inputs)
     trace = network.trace(**inputs)
     torch.testing.assert_close(trace.h[:, -1], states[0][0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,8 @@ import pytest
 from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
 
-from gatewise.tasks import Forecaster
+from gatewise.tasks import Forecaster, load
+from gatewise.tasks.recurrent_cells import Cell
 from tasks.cases import QUICK, waves
 
 
@@ -46,6 +47,29 @@ def test_learns_a_sine_far_better_than_naive(reader: str, head: str):
     assert 0.6 < scores["model"]["coverage_80"] < 0.97
     if head != "point":
         assert scores["model"]["crps"] < 0.15 * scores["naive"]["crps"]
+
+
+@pytest.mark.parametrize("reader", ["points", "segments"])
+@pytest.mark.parametrize("cell", [cell for cell in get_args(Cell) if cell != "lstm"])
+def test_every_cell_learns_is_saved_and_reports(reader: str, cell: str, tmp_path: Any):
+    frame = waves(rows=200)
+    model = quick(
+        reader=reader,
+        cell=cell,
+        hidden_size=16,
+        max_epochs=12,
+        batch_size=32,
+        learning_rate=1e-2,
+        dropout=0.0,
+    )
+    scores = model.fit(frame[:-60], progress=False).evaluate(frame)
+    assert scores["model"]["mae"] < 0.5 * scores["naive"]["mae"]
+    model.save(tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert again.cell == cell
+    assert_frame_equal(again.predict(frame), model.predict(frame))
+    page = (tmp_path / "model" / "report.html").read_text()
+    assert "Gates" in page
 
 
 @pytest.mark.parametrize("reader", ["points", "segments"])

@@ -5,20 +5,29 @@ from gatewise.nn.freeze import freeze, unfreeze
 from gatewise.nn.gru import GRU, GRUTrace
 from gatewise.nn.lstm import LSTM, Trace
 from gatewise.nn.minimal import MinGRU, MinGRUTrace, MinLSTM, MinLSTMTrace
+from gatewise.nn.mlstm import MLSTM, MLSTMTrace
+from gatewise.nn.mlstm_block import MLSTMBlock, MLSTMBlockTrace
 from gatewise.nn.recurrent import Recurrent
 from gatewise.nn.replace import replace
 from gatewise.nn.rnn import RNN, RNNTrace
 from gatewise.nn.slstm import SLSTM, SLSTMTrace
+from gatewise.nn.slstm_block import SLSTMBlock
 from gatewise.nn.stack import Stack, StackState
+from gatewise.nn.xlstm import XLSTM
 
 __all__ = [
     "GRU",
     "LSTM",
+    "MLSTM",
     "RNN",
     "SLSTM",
+    "XLSTM",
     "GRUCell",
     "GRUTrace",
     "LSTMCell",
+    "MLSTMBlock",
+    "MLSTMBlockTrace",
+    "MLSTMTrace",
     "MinGRU",
     "MinGRUTrace",
     "MinLSTM",
@@ -26,6 +35,7 @@ __all__ = [
     "RNNCell",
     "RNNTrace",
     "Recurrent",
+    "SLSTMBlock",
     "SLSTMTrace",
     "Stack",
     "StackState",

@@ -60,7 +60,8 @@ def option_faults(
         for name in BOOLEANS
         if name in options and not isinstance(options[name], bool)
     ]
-    init, backend = options["init"], options["backend"]
+    init = options.get("init", "torch")
+    backend, precision = options.get("backend", "auto"), options.get("precision", "auto")
     if init not in inits:
         faults.append(InvalidValueError(f"{where}(init)", one_of(inits), repr(init)))
     elif init == "chrono" and not bias:
@@ -73,8 +74,8 @@ def option_faults(
         faults += _chrono_faults(f"{where}(chrono_steps)", options["chrono_steps"], init)
     if "forget_bias" in options:
         faults += _forget_faults(f"{where}(forget_bias)", options["forget_bias"], init, bias=bias)
-    if options["precision"] not in PRECISIONS:
-        got = repr(options["precision"])
+    if precision not in PRECISIONS:
+        got = repr(precision)
         faults.append(InvalidValueError(f"{where}(precision)", one_of(PRECISIONS), got))
     generator = options["generator"]
     if generator is not None and not isinstance(generator, torch.Generator):
@@ -101,6 +102,8 @@ def _cell_faults(where: str, options: Mapping[str, Any]) -> list[GatewiseError]:
         faults.append(
             InvalidValueError(f"{where}(cell_clip)", "None or a positive number", repr(clip))
         )
+    if "chunk_size" in options:
+        faults += count_faults(where, {"chunk_size": options["chunk_size"]})
     if "batch_norm_steps" in options:
         faults += _batch_norm_faults(f"{where}(batch_norm_steps)", options)
     faults += [
@@ -115,6 +118,23 @@ def _cell_faults(where: str, options: Mapping[str, Any]) -> list[GatewiseError]:
     if options.get("forget_gate", True) is False:
         faults += _without_forget_gate(where, options)
     return faults
+
+
+def count_faults(where: str, counts: Mapping[str, object]) -> list[GatewiseError]:
+    """Return what is wrong with numbers that must be at least 1."""
+    return [
+        InvalidValueError(f"{where}({name})", "an int, at least 1", repr(value))
+        for name, value in counts.items()
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1
+    ]
+
+
+def heads_faults(where: str, heads: object, width: int, of: str) -> list[GatewiseError]:
+    """Return what is wrong with a number of heads that share ``width`` features."""
+    if isinstance(heads, int) and not isinstance(heads, bool) and heads >= 1 and not width % heads:
+        return []
+    expected = f"a number that divides {of}={width}"
+    return [InvalidValueError(f"{where}(heads)", expected, repr(heads))]
 
 
 def _forget_gate_faults(where: str, options: Mapping[str, Any]) -> list[GatewiseError]:

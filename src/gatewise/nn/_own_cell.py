@@ -8,13 +8,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from gatewise.errors import GatewiseError, InvalidStateError, InvalidTypeError, InvalidValueError
 from gatewise.nn._option_faults import type_and_value
-from gatewise.ops.reference.sequence import Run, State
+from gatewise.ops.reference.sequence import State
 
 _TERM = re.compile(r"([1-9][0-9]*)?([HI]?)")
 
@@ -140,30 +138,3 @@ class OwnStep:
                 )
         self.shown = list(shown)
         return tuple(parts), tuple(shown.values())
-
-
-def run_in_pieces(
-    run: Callable[[slice, State], Run], steps: Sequence[slice], state: State, *, reverse: bool
-) -> Run:
-    """Run pieces of a sequence, which backward runs again: only states between them are kept.
-
-    Args:
-        run: Runs a piece from a state.
-        steps: The pieces, in time order.
-        state: Before the first to run.
-        reverse: Whether the last runs first.
-
-    Returns:
-        What the whole gives, without activations and states.
-    """
-    outputs: list[Tensor] = []
-    for piece in reversed(steps) if reverse else steps:
-
-        def again(*state: Tensor, piece: slice = piece) -> tuple[Tensor, ...]:
-            result = run(piece, state)
-            return result.output, *result.state
-
-        output, *after = checkpoint(again, *state, use_reentrant=False)
-        state = tuple(after)
-        outputs.append(output)
-    return Run(torch.cat(outputs[::-1] if reverse else outputs), state, (), ())

@@ -125,9 +125,9 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
             register_averages(self, self._suffixes, self.batch_norm_steps, widths, device, dtype)
         if self.learn_initial_state:
             # After all of torch's parameters, so that those keep their order.
-            for names, width in zip(self._initial_names, self.state_widths.values(), strict=True):
+            for names, shape in zip(self._initial_names, self.state_shapes.values(), strict=True):
                 for name in names:
-                    initial = nn.Parameter(torch.empty(width, device=device, dtype=dtype))
+                    initial = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
                     self.register_parameter(name, initial)
         self.reset_parameters()
 
@@ -165,9 +165,9 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
         return self.proj_size or self.hidden_size
 
     @property
-    def state_widths(self) -> dict[str, int]:
-        """The initial states by name, and how wide they are."""
-        return {"h_0": self.state_size}
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The initial states by name, and the shape that each has for one sequence."""
+        return {"h_0": (self.state_size,)}
 
     def explain(self) -> str:
         """Say in a sentence which kernel runs this layer on this machine, and why."""
@@ -202,7 +202,7 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
     @property
     def _initial_names(self) -> list[list[str]]:
         """The names of learned h's, then of learned c's, over layers and directions."""
-        states = [name.removesuffix("_0") for name in self.state_widths]
+        states = [name.removesuffix("_0") for name in self.state_shapes]
         return [[f"initial_{state}_{suffix}" for suffix in self._suffixes] for state in states]
 
     @property
@@ -224,8 +224,8 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
             )
         weight, rows = self.layer_weights()[0][0], self.num_layers * self.num_directions
         return tuple(
-            weight.new_full((rows, batch, width), value)
-            for width, value in zip(self.state_widths.values(), self._beginnings, strict=True)
+            weight.new_full((rows, batch, *shape), value)
+            for shape, value in zip(self.state_shapes.values(), self._beginnings, strict=True)
         )
 
     def _weight_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
@@ -252,7 +252,7 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
     @property
     def _beginnings(self) -> tuple[float, ...]:
         """The numbers that the states begin with."""
-        return CELLS[self.cell].initial or (0.0,) * len(self.state_widths)
+        return CELLS[self.cell].initial or (0.0,) * len(self.state_shapes)
 
     @property
     def _has_cells(self) -> bool:
@@ -392,9 +392,9 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
                 for start in range(0, D * self.num_layers, D)
             ]
         # Nothing writes to an initial state: the layers share it, and h with c if the widths agree.
-        kinds = list(zip(self.state_widths.values(), self._beginnings, strict=True))
-        made: dict[tuple[int, float], Tensor] = {}
-        for width, value in kinds:
-            if (width, value) not in made:
-                made[width, value] = x.new_full((D, x.shape[1], width), value)
+        kinds = list(zip(self.state_shapes.values(), self._beginnings, strict=True))
+        made: dict[tuple[tuple[int, ...], float], Tensor] = {}
+        for shape, value in kinds:
+            if (shape, value) not in made:
+                made[shape, value] = x.new_full((D, x.shape[1], *shape), value)
         return [tuple(made[kind] for kind in kinds)] * self.num_layers

@@ -28,8 +28,8 @@ class SequenceLayer:
         return 2 if self.bidirectional else 1
 
     @property
-    def state_widths(self) -> dict[str, int]:
-        """The initial states by name, and how wide they are."""
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The initial states by name, and the shape that each has for one sequence."""
         raise NotImplementedError
 
     def initial_state(self, batch: int) -> Any:

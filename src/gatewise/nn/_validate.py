@@ -20,7 +20,7 @@ from gatewise.errors import (
     InvalidTypeError,
     InvalidValueError,
 )
-from gatewise.nn._option_faults import option_faults, type_and_value
+from gatewise.nn._option_faults import heads_faults, option_faults, type_and_value
 from gatewise.nn._precision import autocast_dtype
 
 
@@ -39,7 +39,7 @@ class LayerShape(Protocol):
     residual: bool
 
     @property
-    def state_widths(self) -> Mapping[str, int]: ...
+    def state_shapes(self) -> Mapping[str, tuple[int, ...]]: ...
 
 
 def check_constructor(
@@ -51,7 +51,7 @@ def check_constructor(
     bidirectional: bool,
     dropout: float,
     options: Mapping[str, Any],
-    inits: Sequence[str],
+    inits: Sequence[str] = ("torch",),
 ) -> None:
     """Refuse what torch's constructors refuse, and options of ours that are wrong or contradict.
 
@@ -76,6 +76,8 @@ def check_constructor(
                 str(sizes["proj_size"]),
             )
         )
+    if "heads" in options:
+        faults += heads_faults(where, options["heads"], sizes["hidden_size"], "hidden_size")
     faults += option_faults(where, options, bias=bias, inits=inits)
     if bidirectional and options.get("reverse"):
         remedy = "A layer in both directions has one against time already."
@@ -107,9 +109,9 @@ def size_faults(
         if not isinstance(value, int):
             raise InvalidTypeError(f"{where}({name})", "an int", type_and_value(value))
     faults: list[GatewiseError] = [
-        InvalidValueError(f"{where}({name})", "at least 1", str(sizes[name]))
-        for name in ("input_size", "hidden_size", "num_layers")
-        if sizes[name] <= 0
+        InvalidValueError(f"{where}({name})", "at least 1", str(size))
+        for name, size in sizes.items()
+        if size <= 0 and name != "proj_size"
     ]
     number = isinstance(dropout, int | float) and not isinstance(dropout, bool)
     if not number or not 0 <= dropout <= 1:
@@ -177,13 +179,13 @@ def check_states(
     layer: LayerShape, hx: Sequence[Tensor], x: Tensor, batch: int | None, *, any_dtype: bool
 ) -> None:
     """Refuse initial states that do not fit the layer and x; ``batch`` is None when unbatched."""
-    where, widths = f"{layer.kind}(hx)", layer.state_widths
-    if len(hx) != len(widths):
-        raise InvalidStateError(where, f"{len(widths)} tensors ({', '.join(widths)})", str(len(hx)))
+    where, shapes = f"{layer.kind}(hx)", layer.state_shapes
+    if len(hx) != len(shapes):
+        raise InvalidStateError(where, f"{len(shapes)} tensors ({', '.join(shapes)})", str(len(hx)))
     rows = layer.num_layers * (2 if layer.bidirectional else 1)
-    for (name, width), value in zip(widths.items(), hx, strict=True):
-        place = where if len(widths) == 1 else f"{where}: {name}"
-        expected = (rows, width) if batch is None else (rows, batch, width)
+    for (name, shape), value in zip(shapes.items(), hx, strict=True):
+        place = where if len(shapes) == 1 else f"{where}: {name}"
+        expected = (rows, *shape) if batch is None else (rows, batch, *shape)
         if value.shape != expected:
             raise InvalidStateError(
                 place,

@@ -335,9 +335,9 @@ class LSTM(RecurrentLayer):
         return (y, states, Trace(*parts)) if trace else (y, states)
 
     @property
-    def state_widths(self) -> dict[str, int]:
-        """The initial states by name, and how wide they are."""
-        return {"h_0": self.state_size, "c_0": self.hidden_size}
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The initial states by name, and the shape that each has for one sequence."""
+        return {"h_0": (self.state_size,), "c_0": (self.hidden_size,)}
 
     def initial_state(self, batch: int) -> LSTMStates:
         """Return ``(h_0, c_0)`` for ``batch`` sequences, (L·D)×B×P and (L·D)×B×H.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,25 +14,17 @@ from torch.nn.utils.rnn import PackedSequence
 from gatewise.conventions import parameter_suffix
 from gatewise.errors import InvalidStateError, InvalidTypeError
 from gatewise.nn import _validate
-from gatewise.nn._layout import Arranged, States, arrange, restore, restore_trace, zero_padding
-from gatewise.nn._masks import drop_between
+from gatewise.nn._layer_in_torch import LayerInTorch, Passed, Run, Steps
+from gatewise.nn._layout import States
 from gatewise.nn._option_faults import type_and_value
-from gatewise.nn._options import ModuleWithOptions
-from gatewise.nn._own_cell import OwnStep, cell_faults, run_in_pieces, shape_of
-from gatewise.nn._sequence_layer import SequenceLayer
-from gatewise.ops.reference.sequence import (
-    NO_CONTEXT,
-    Run,
-    masks,
-    run_steps,
-    without_autocast,
-)
+from gatewise.nn._own_cell import OwnStep, cell_faults, shape_of
+from gatewise.ops.reference.sequence import NO_CONTEXT, run_steps
 
 Cell = Callable[..., Any]
 """``cell(x, *states, **weights)``: see `Recurrent`."""
 
 
-class Recurrent(SequenceLayer, ModuleWithOptions):
+class Recurrent(LayerInTorch):
     """Makes a layer of a cell of one's own: a pure function of one step, in plain torch.
 
     The way to try an idea: the layer brings everything that belongs to sequences rather than to
@@ -133,13 +124,9 @@ class Recurrent(SequenceLayer, ModuleWithOptions):
             nn.init.uniform_(weight, -bound, bound)
 
     @property
-    def state_widths(self) -> dict[str, int]:
-        """The initial states by name, and how wide they are."""
-        return {f"{name}_0": self.hidden_size for name in self.states}
-
-    def initial_state(self, batch: int) -> Any:
-        """Return the states that ``batch`` sequences begin with, as ``hx`` has them."""
-        return self._as_hx(self._initial_states(batch))
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The initial states by name, and the shape that each has for one sequence."""
+        return {f"{name}_0": (self.hidden_size,) for name in self.states}
 
     def explain(self) -> str:
         """Say in a sentence what runs this layer, and why."""
@@ -175,39 +162,7 @@ class Recurrent(SequenceLayer, ModuleWithOptions):
         Raises:
             GatewiseError: An argument does not fit, or the cell returns something else.
         """
-        if recompute is not None:
-            _validate.check_recompute(self.kind, recompute, trace=trace)
-        given = None if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx)
-        call = arrange(self, next(self.parameters()), input, given, lengths, reset)
-        x, finals, shown, names = call.x, [], [], []
-        initial = call.hx or self._initial_states(x.shape[1])
-        D = self.num_directions
-        for layer in range(self.num_layers):
-            if layer and self.dropout and self.training:
-                x = drop_between(x, self.dropout, None)
-            rows = slice(layer * D, (layer + 1) * D)
-            with without_autocast(x):
-                runs, names = self._run_layer(
-                    x,
-                    [part[rows] for part in initial],
-                    layer,
-                    call,
-                    record=trace,
-                    recompute=recompute,
-                )
-            y = torch.cat([run.output for run in runs], dim=-1)
-            finals += [run.state for run in runs]
-            shown += [run.activations + run.states[1:] + run.states[:1] for run in runs]
-            if self.residual and y.shape[-1] == x.shape[-1]:
-                y = y + (x if call.lengths is None else zero_padding(x, call.lengths))
-            x = y
-        y, final = restore(self, call, x, tuple(map(torch.stack, zip(*finals, strict=True))))
-        if not trace:
-            return y, self._as_hx(final)
-        parts = restore_trace(call, tuple(map(torch.stack, zip(*shown, strict=True))))
-        h, *others = self.states
-        named = namedtuple("Trace", [*names, *others, h])
-        return y, self._as_hx(final), named(*parts)
+        return self._run(input, hx, lengths, reset, trace=trace, recompute=recompute)
 
     def extra_repr(self) -> str:
         """Show the cell, the sizes, and what is not the default."""
@@ -222,75 +177,41 @@ class Recurrent(SequenceLayer, ModuleWithOptions):
         name = getattr(self.cell, "__name__", repr(self.cell))
         return ", ".join([name, str(self.input_size), str(self.hidden_size), *shown])
 
-    def _initial_states(self, batch: int) -> States:
-        weight, rows = next(self.parameters()), self.num_layers * self.num_directions
-        shape = (rows, batch, self.hidden_size)
-        return tuple(weight.new_full(shape, value) for value in self.states.values())
-
     def _as_hx(self, states: States) -> Any:
         return states if len(self.states) > 1 else states[0]
 
-    def _run_layer(
-        self,
-        x: Tensor,
-        initial: Sequence[Tensor],
-        layer: int,
-        call: Arranged,
-        *,
-        record: bool,
-        recompute: int | None,
-    ) -> tuple[list[Run], list[str]]:
-        """Run a layer in all its directions; also return the names of what its cell shows."""
-        if call.lengths is not None:
-            x = zero_padding(x, call.lengths)  # a NaN there would reach the gradients as 0·NaN
+    def _trace(self, shown: Mapping[str, Tensor]) -> Any:
+        return namedtuple("Trace", shown)(**shown)
+
+    def _direction(self, x: Tensor, layer: int, direction: int) -> Run:
+        suffix = parameter_suffix(layer, direction)
+        weights = {name: getattr(self, f"{name}_{suffix}") for name in self._names}
+        step = OwnStep(self.kind, self.cell, tuple(self.states), weights)
+        given = x if self.inputs is None else self._made(self.inputs(x, **weights), x)
         begin = tuple(x.new_tensor(value) for value in self.states.values())
-        T, runs, names = len(x), [], []
-        for d in range(self.num_directions):
-            suffix, reverse = parameter_suffix(layer, d), d == 1
-            weights = {name: getattr(self, f"{name}_{suffix}") for name in self._names}
-            step = OwnStep(self.kind, self.cell, tuple(self.states), weights)
-            given = x if self.inputs is None else self._made(self.inputs(x, **weights), x)
-            valid, restarts = masks(call.lengths, call.reset, T, reverse=reverse)
-            run = partial(
-                _run, step, given, valid, restarts, begin=begin, reverse=reverse, record=record
+
+        def run(steps: Steps, state: States) -> Passed:
+            ran = run_steps(
+                step,
+                given[steps.at],
+                state,
+                NO_CONTEXT,
+                reverse=steps.reverse,
+                valid=steps.valid,
+                restarts=steps.restarts,
+                begin=begin,
+                record=steps.record,
             )
-            state = tuple(part[d] for part in initial)
-            if recompute is None:
-                runs.append(run(slice(0, T), state))
-            else:
-                pieces = [slice(at, min(at + recompute, T)) for at in range(0, T, recompute)]
-                runs.append(run_in_pieces(run, pieces, state, reverse=reverse))
-            names = step.shown
-        return runs, names
+            h, *others = self.states
+            parts = ran.activations + ran.states[1:] + ran.states[:1]
+            names = [*step.shown, *others, h]
+            shown = dict(zip(names, parts, strict=True)) if steps.record else {}
+            return Passed(ran.output, ran.state, shown)
+
+        return run
 
     def _made(self, given: Any, x: Tensor) -> Tensor:
         if isinstance(given, Tensor) and given.shape[:2] == x.shape[:2]:
             return given
         expected = f"inputs to return a tensor that begins with the axes {tuple(x.shape[:2])}"
         raise InvalidStateError(self.kind, expected, str(getattr(given, "shape", type(given))))
-
-
-def _run(
-    step: OwnStep,
-    x: Tensor,
-    valid: Tensor | None,
-    restarts: Tensor | None,
-    piece: slice,
-    state: States,
-    *,
-    begin: States,
-    reverse: bool,
-    record: bool,
-) -> Run:
-    """Run some steps of a direction."""
-    return run_steps(
-        step,
-        x[piece],
-        state,
-        NO_CONTEXT,
-        reverse=reverse,
-        valid=None if valid is None else valid[piece],
-        restarts=None if restarts is None else restarts[piece],
-        begin=begin,
-        record=record,
-    )

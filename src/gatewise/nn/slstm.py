@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from gatewise.errors import InvalidTypeError, InvalidValueError
+from gatewise.errors import InvalidTypeError
 from gatewise.nn._precision import Precision
 from gatewise.nn._recurrent import RecurrentLayer
 from gatewise.ops.backends import Backend
@@ -137,9 +137,9 @@ class SLSTM(RecurrentLayer):
         return "slstm" if self.forget_gate == "sigmoid" else "slstm_exponential"
 
     @property
-    def state_widths(self) -> dict[str, int]:
-        """The initial states by name, and how wide they are."""
-        return dict.fromkeys(("h_0", "c_0", "n_0", "m_0"), self.hidden_size)
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The initial states by name, and the shape that each has for one sequence."""
+        return dict.fromkeys(("h_0", "c_0", "n_0", "m_0"), (self.hidden_size,))
 
     def initial_state(self, batch: int) -> SLSTMStates:
         """Return ``(h_0, c_0, n_0, m_0)`` for ``batch`` sequences, (L·D)×B×H each.
@@ -182,11 +182,8 @@ class SLSTM(RecurrentLayer):
         return (y, states, SLSTMTrace(*parts)) if trace else (y, states)
 
     def _weight_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
-        heads, H = self.heads, self.hidden_size
-        if not isinstance(heads, int) or isinstance(heads, bool) or heads < 1 or H % heads:
-            expected = f"a number that divides hidden_size={H}"
-            raise InvalidValueError("SLSTM(heads)", expected, repr(heads))
-        return super()._weight_shapes(layer) | {"weight_hh": (4 * H, H // heads)}
+        H = self.hidden_size
+        return super()._weight_shapes(layer) | {"weight_hh": (4 * H, H // self.heads)}
 
     def _expanded(self, weights: list[Tensor]) -> list[Tensor]:
         """Return the recurrent weights as matrices, whose blocks are the heads'."""

@@ -29,7 +29,7 @@ _NOT_PER_STEP = (
 )
 
 
-LayerState = Tensor | tuple[Tensor, ...]
+LayerState = Tensor | tuple[Any, ...]
 
 
 class StackState(NamedTuple):
@@ -37,7 +37,7 @@ class StackState(NamedTuple):
 
     Args:
         layers: The state of each recurrent layer: h, (L·D)×B×P, or a tuple, ``(h, c)`` for an LSTM,
-            with c (L·D)×B×H.
+            with c (L·D)×B×H; that of a stack inside the stack is a `StackState`.
     """
 
     layers: tuple[LayerState, ...]
@@ -51,24 +51,27 @@ class StackState(NamedTuple):
         return self._each(lambda part: part.to(device_or_dtype))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> StackState:
-        return StackState(
-            tuple(
-                change(state) if isinstance(state, Tensor) else tuple(map(change, state))
-                for state in self.layers
-            )
-        )
+        return StackState(tuple(_changed(state, change) for state in self.layers))
+
+
+def _changed(state: LayerState, change: Callable[[Tensor], Tensor]) -> LayerState:
+    if isinstance(state, Tensor):
+        return change(state)
+    if isinstance(state, StackState):
+        return StackState(tuple(_changed(part, change) for part in state.layers))
+    return tuple(map(change, state))
 
 
 class Stack(nn.Module):
     """Any sequence of recurrent layers and per-step modules, called with one state.
 
-    Recurrent layers get the state, the lengths and the resets; every other module is called with
-    the steps and must act on each of them alone, along the last axis: Linear, LayerNorm, RMSNorm,
-    Dropout, activations.
+    Recurrent layers, and stacks inside it, get the state, the lengths and the resets; every other
+    module is called with the steps and must act on each of them alone, along the last axis: Linear,
+    Embedding, LayerNorm, RMSNorm, Dropout, activations.
 
     Args:
-        layers: The modules, from the bottom up. A recurrent layer keeps its default
-            ``batch_first=False``: the layout is the Stack's.
+        layers: The modules, from the bottom up. A recurrent layer or a stack keeps its default
+            ``batch_first=False``: the layout is this Stack's.
         batch_first: Whether batched input, output and ``reset`` are B×T×… instead of T×B×….
 
     Raises:
@@ -91,9 +94,9 @@ class Stack(nn.Module):
         self.batch_first = batch_first
 
     @property
-    def recurrent(self) -> list[SequenceLayer]:
-        """The recurrent layers, from the bottom up."""
-        return [layer for layer in self.layers if isinstance(layer, SequenceLayer)]
+    def recurrent(self) -> list[SequenceLayer | Stack]:
+        """The recurrent layers, and the stacks among the modules, from the bottom up."""
+        return [layer for layer in self.layers if isinstance(layer, SequenceLayer | Stack)]
 
     def forward(
         self,
@@ -107,7 +110,8 @@ class Stack(nn.Module):
         """Run all layers over a batch of sequences.
 
         Args:
-            x: T×B×I, B×T×I with ``batch_first``, or T×I unbatched.
+            x: T×B×I, B×T×I with ``batch_first``, or T×I unbatched; integers, for an Embedding
+                below, are T×B, B×T with ``batch_first``, or T unbatched.
             state: State before the first step, as an earlier call returned it; by default zeros, or
                 what layers with ``learn_initial_state`` have learned.
             lengths: Valid steps of each sequence, see `LSTM.forward`; the output is zero beyond.
@@ -127,18 +131,19 @@ class Stack(nn.Module):
             raise InvalidTypeError(
                 "Stack(x)", "a padded tensor", "a PackedSequence", "Give lengths= instead."
             )
-        swap = self.batch_first and x.dim() == 3
+        batched = x.dim() == (3 if x.is_floating_point() else 2)
+        swap = self.batch_first and batched
         if swap:
             x = x.transpose(0, 1)
             reset = reset if reset is None else reset.transpose(0, 1)
         if lengths is not None:
-            batch = x.shape[1] if x.dim() == 3 else 1
+            batch = x.shape[1] if batched else 1
             lengths = _validate.check_lengths("Stack", lengths, x.shape[0], batch, x.device)
         before = iter(self._given_states(state))
         after: list[LayerState] = []
         traces: list[Any] = []
         for layer in self.layers:
-            if not isinstance(layer, SequenceLayer):
+            if not isinstance(layer, SequenceLayer | Stack):
                 x = layer(x)
                 continue
             x, states, *traced = layer(
@@ -146,7 +151,7 @@ class Stack(nn.Module):
             )
             after.append(states)
             traces += traced
-        if lengths is not None and not isinstance(self.layers[-1], SequenceLayer):
+        if lengths is not None and not isinstance(self.layers[-1], SequenceLayer | Stack):
             x = zero_padding(x, lengths)
         y, state = x.transpose(0, 1) if swap else x, StackState(tuple(after))
         return (y, state, tuple(traces)) if trace else (y, state)
@@ -198,7 +203,7 @@ def _check_layer(position: int, layer: nn.Module) -> None:
         raise InvalidTypeError(
             where, "a recurrent layer of gatewise or a module that acts on each step alone", kind
         )
-    if isinstance(layer, SequenceLayer) and layer.batch_first:
+    if isinstance(layer, SequenceLayer | Stack) and layer.batch_first:
         raise InvalidValueError(
             where,
             "a layer with batch_first=False",

@@ -12,22 +12,24 @@ from gatewise.tasks.forecast_model import ForecastModel
 from gatewise.tasks.forecast_network import ForecastNetwork
 from gatewise.tasks.forecast_readers import SegmentReader
 from gatewise.tasks.forecast_shape import NetworkShape
+from gatewise.tasks.recurrent_cells import flops_of_step
 
 
 def describe(model: ForecastModel) -> dict[str, Any]:
     """Return facts by name; lists hold the rows of a table.
 
-    A multiplication and an addition count as two flops; a step is one step of the LSTM in one
-    window. Memory is that of weights and buffers, and that of the states of one window in training.
+    A multiplication and an addition count as two flops; a step is one step of the recurrent layers
+    in one window. Memory is that of weights and buffers, and that of the states of one window in
+    training.
     """
     network, shape = model.network, model.network.shape
     rows = _layers(network)
-    reads = next(row["steps"] for row in rows if row["type"] == "LSTM")
-    lstm = network.reader.lstm
+    recurrent = network.reader.recurrent
     stored = [*network.parameters(), *network.buffers()]
     return {
         "task": "forecaster",
         "reader": shape.reader,
+        "cell": shape.cell,
         "head": shape.head,
         "normalization": shape.normalization,
         "lookback_steps": shape.lookback,
@@ -38,9 +40,8 @@ def describe(model: ForecastModel) -> dict[str, Any]:
         "season_steps": model.schema.season_length,
         "parameters": sum(weight.numel() for weight in network.parameters()),
         "weights_bytes": sum(tensor.numel() * tensor.element_size() for tensor in stored),
-        # Four gates, the cell state and h of each step are kept for the backward pass.
-        "training_bytes_a_window": 4 * 6 * lstm.hidden_size * lstm.num_layers * reads,
-        "flops_a_step": _lstm_flops(lstm),
+        "training_bytes_a_window": _kept_bytes(network),
+        "flops_a_step": flops_of_step(recurrent),
         "flops_a_forecast": sum(row["flops"] for row in rows),
         "inputs": [
             {"input": name, "shape": _shape_text(tensor), "type": str(tensor.dtype)[6:]}
@@ -58,17 +59,16 @@ def _layers(network: ForecastNetwork) -> list[dict[str, Any]]:
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
         result = output[0] if isinstance(output, tuple) else output
         steps = result.shape[1] if result.dim() == 3 else 1
-        if isinstance(module, LSTM):
-            flops = _lstm_flops(module) * steps
+        if module is network.reader.recurrent:
+            flops = flops_of_step(network.reader.recurrent) * steps
         else:
             flops = 2 * module.weight.numel() * (result.numel() // result.shape[-1])  # pyright: ignore
         rows.append(_row(names[module], module, inputs[0], result, steps, flops))
 
-    kinds = (LSTM, nn.Linear)
     hooks = [
         module.register_forward_hook(note)
         for module in network.modules()
-        if isinstance(module, kinds)
+        if isinstance(module, nn.Linear) or module is network.reader.recurrent
     ]
     try:
         with torch.inference_mode():
@@ -94,34 +94,37 @@ def _row(
 
 
 def _decoding_row(network: ForecastNetwork) -> list[dict[str, Any]]:
-    """The parallel step of the segment reader, which uses the weights of its LSTM."""
+    """The parallel step of the segment reader, which uses the weights of its layers."""
     reader = network.reader
     if not isinstance(reader, SegmentReader):
         return []
     segments, width = reader.position.shape
-    gates = 8 * width * width  # one product of a vector with a matrix of 4·H × H
-    # h and the series once in each layer; the input of each segment above the first layer.
-    products = reader.lstm.num_layers + 1 + segments * (reader.lstm.num_layers - 1)
-    products += segments if reader.covariates is not None else 0
+    layers = reader.recurrent.num_layers
+    flops = segments * flops_of_step(reader.recurrent)
+    if isinstance(reader.recurrent, LSTM):
+        gates = 8 * width * width  # one product of a vector with a matrix of 4·H × H
+        # h and the series once in each layer; the input of each segment above the first layer.
+        products = layers + 1 + segments * (layers - 1)
+        flops = gates * (products + (segments if reader.covariates is not None else 0))
     embedded = [reader.position, *reader.series.parameters()]
     return [
         {
             "layer": "future segments",
-            "type": "LSTM step",
-            "input": f"{network.reader.lstm.num_layers} x N x {width}",
+            "type": f"{type(reader.recurrent).__name__} step",
+            "input": f"{layers} x N x {width}",
             "output": f"N x {segments} x {width}",
             "steps": 1,
             "parameters": sum(weight.numel() for weight in embedded),
-            "flops": gates * products,
+            "flops": flops,
         }
     ]
 
 
-def _lstm_flops(lstm: LSTM) -> int:
-    """Of one step of one window, in all layers: the products with both weight matrices."""
-    return sum(
-        2 * weight.numel() for name, weight in lstm.named_parameters() if name.startswith("weight")
-    )
+def _kept_bytes(network: ForecastNetwork) -> int:
+    """Every gate and state of every step of a window: what is kept for the backward pass."""
+    with torch.inference_mode():
+        trace = network.trace(**_example(network.shape))
+    return sum(part.numel() * part.element_size() for part in trace)
 
 
 def _example(shape: NetworkShape) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from gatewise.errors import GatewiseError, InvalidValueError
 from gatewise.tasks.forecast_heads import Head, Loss
 from gatewise.tasks.forecast_normalise import Normalization
 from gatewise.tasks.forecast_shape import Reader
+from gatewise.tasks.recurrent_cells import Cell
 from gatewise.tasks.settings import setting
 from gatewise.training import FitSettings
 
@@ -60,8 +61,9 @@ class ForecastFields:
     segment_length: int | None = _network(
         None, help="Steps of a segment; none: a part of a season", unit="steps", ge=1
     )
-    hidden_size: int = _network(128, help="Units of the LSTM", unit="units", ge=1)
-    num_layers: int = _network(1, help="LSTM layers", unit="layers", ge=1)
+    cell: Cell = _network("lstm", help="Kind of the recurrent layers")
+    hidden_size: int = _network(128, help="Units of each recurrent layer", unit="units", ge=1)
+    num_layers: int = _network(1, help="Recurrent layers", unit="layers", ge=1)
     dropout: float = _network(
         0.2, help="Dropped share between layers and before the output", ge=0, lt=1
     )

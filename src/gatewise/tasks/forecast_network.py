@@ -6,11 +6,12 @@ beside the centre and the scale of the series.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from gatewise.nn import Trace
 from gatewise.tasks.forecast_heads import build_head
 from gatewise.tasks.forecast_normalise import WindowNormaliser
 from gatewise.tasks.forecast_readers import PointReader, SegmentReader
@@ -18,10 +19,10 @@ from gatewise.tasks.forecast_shape import NetworkShape
 
 
 class ForecastNetwork(nn.Module):
-    """An LSTM that reads a window and gives a forecast for every step of the horizon at once.
+    """Recurrent layers read a window and give a forecast for every step of the horizon at once.
 
-    ``normaliser`` puts each window relative to itself, ``reader`` holds the LSTM, ``head`` turns
-    what it gives into a forecast.
+    ``normaliser`` puts each window relative to itself, ``reader`` holds the layers, ``head`` turns
+    what they give into a forecast.
 
     Args:
         shape: Sizes and kinds of its parts.
@@ -71,12 +72,12 @@ class ForecastNetwork(nn.Module):
         future_x: Float[Tensor, "N Lh Kf"],
         static_x: Float[Tensor, "N Ks"],
         series: Int[Tensor, "N"],  # noqa: ARG002 - so that it is called as forward is
-    ) -> Trace:
-        """Return every gate and state of the LSTM while it reads the windows; see ``forward``."""
+    ) -> Any:
+        """Return every gate and state of the layers while they read windows; see ``forward``."""
         offset, scale = self.normaliser(past_y, past_mask)
         steps = self._steps(past_y, past_mask, past_x, future_x, offset, scale)
         read = self.reader.embed(steps, static_x)
-        return self.reader.lstm(read, trace=True)[2]
+        return self.reader.recurrent(read, trace=True)[2]
 
     def _steps(
         self,

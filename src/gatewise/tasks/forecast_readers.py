@@ -1,13 +1,14 @@
 """The two ways in which a forecast network reads a window: step by step, or in segments.
 
 The segment reader follows the idea of Lin et al., "SegRNN: Segment Recurrent Neural Network for
-Long-Term Time Series Forecasting", 2023 (arXiv:2308.11200), with an LSTM: few steps over long
+Long-Term Time Series Forecasting", 2023 (arXiv:2308.11200), with any cell: few steps over long
 segments, then one further step for every segment of the future at once.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,30 +18,30 @@ from typing_extensions import override
 
 from gatewise.nn import LSTM
 from gatewise.tasks.forecast_shape import NetworkShape
-
-State = tuple[Tensor, Tensor]
+from gatewise.tasks.recurrent_cells import RecurrentNetwork, build_recurrent, repeated
 
 
 class AbstractReader(nn.Module):
     """The face of both readers: a window in, C values for each step ahead out."""
 
-    lstm: LSTM
+    recurrent: RecurrentNetwork
 
     @abstractmethod
     def embed(
         self, steps: Float[Tensor, "N L K"], static: Float[Tensor, "N Ks"]
     ) -> Float[Tensor, "N T I"]:
-        """Return what the LSTM reads: T steps of I values."""
+        """Return what the recurrent layers read: T steps of I values."""
 
     @abstractmethod
     def decode(
         self,
-        state: State,
+        last: Float[Tensor, "N H"],
+        state: Any,
         future: Float[Tensor, "N h Kf"],
         static: Float[Tensor, "N Ks"],
         series: Int[Tensor, "N"],
     ) -> Float[Tensor, "N h C"]:
-        """Return the forecast from the LSTM's final state."""
+        """Return the forecast from the layers' last output and their final state."""
 
     def forward(
         self,
@@ -57,12 +58,12 @@ class AbstractReader(nn.Module):
             static: Covariates of the series.
             series: Number of the series; -1 for one that was not trained on.
         """
-        _, state = self.lstm(self.embed(steps, static))
-        return self.decode(state, future, static, series)
+        read, state = self.recurrent(self.embed(steps, static))
+        return self.decode(read[:, -1], state, future, static, series)
 
 
 class PointReader(AbstractReader):
-    """An LSTM over single steps, and a direct map from its last output to all steps ahead.
+    """Reads single steps; a direct map goes from the last output to all steps ahead.
 
     Args:
         shape: Sizes of the network.
@@ -73,13 +74,8 @@ class PointReader(AbstractReader):
         super().__init__()
         self.horizon, self.channels = shape.horizon, channels
         width = shape.hidden_size
-        self.lstm = LSTM(
-            shape.step_width + shape.static,
-            width,
-            num_layers=shape.num_layers,
-            dropout=shape.dropout if shape.num_layers > 1 else 0.0,
-            batch_first=True,
-        )
+        given = shape.step_width + shape.static
+        self.recurrent = build_recurrent(shape.cell, given, width, shape.num_layers, shape.dropout)
         self.series = _SeriesEmbedding(shape.num_series, width)
         self.dropout = nn.Dropout(shape.dropout)
         self.output = nn.Linear(width + shape.static, shape.horizon * channels)
@@ -91,8 +87,10 @@ class PointReader(AbstractReader):
         return torch.cat([steps, static[:, None].expand(-1, steps.shape[1], -1)], -1)
 
     @override
-    def decode(self, state: State, future: Tensor, static: Tensor, series: Tensor) -> Tensor:
-        context = self.dropout(state[0][-1] + self.series(series))
+    def decode(
+        self, last: Tensor, state: Any, future: Tensor, static: Tensor, series: Tensor
+    ) -> Tensor:
+        context = self.dropout(last + self.series(series))
         raw = self.output(torch.cat([context, static], -1))
         raw = raw.reshape(-1, self.horizon, self.channels)
         if self.covariates is None:
@@ -114,10 +112,10 @@ class _StepCovariates(nn.Module):
 
 
 class SegmentReader(AbstractReader):
-    """An LSTM over segments of the window; all segments of the future follow in one step.
+    """Reads segments of the window; all segments of the future follow in one step.
 
-    Each future segment is one LSTM step from the state after the window: its input is an embedding
-    of its position, of the series and of its known covariates.
+    Each future segment is one step from the state after the window: its input is an embedding of
+    its position, of the series and of its known covariates.
 
     Args:
         shape: Sizes of the network.
@@ -131,13 +129,7 @@ class SegmentReader(AbstractReader):
         segments = -(-shape.horizon // self.length)
         width = shape.hidden_size
         self.segment = nn.Linear(self.length * shape.step_width + shape.static, width)
-        self.lstm = LSTM(
-            width,
-            width,
-            num_layers=shape.num_layers,
-            dropout=shape.dropout if shape.num_layers > 1 else 0.0,
-            batch_first=True,
-        )
+        self.recurrent = build_recurrent(shape.cell, width, width, shape.num_layers, shape.dropout)
         self.position = nn.Parameter(torch.randn(segments, width))
         self.series = _SeriesEmbedding(shape.num_series, width)
         self.static = nn.Linear(shape.static, width, bias=False) if shape.static else None
@@ -155,11 +147,17 @@ class SegmentReader(AbstractReader):
         return F.relu(self.segment(torch.cat([segments, static], -1)))
 
     @override
-    def decode(self, state: State, future: Tensor, static: Tensor, series: Tensor) -> Tensor:
+    def decode(
+        self, last: Tensor, state: Any, future: Tensor, static: Tensor, series: Tensor
+    ) -> Tensor:
         own = self.series(series)
         if self.static is not None:
             own = own + self.static(static)
-        hidden = self._step(state, own, self._covariates(future))
+        each = self._covariates(future)
+        if isinstance(self.recurrent, LSTM):
+            hidden = self._lstm_step(self.recurrent, state, own, each)
+        else:
+            hidden = self._step(state, own, each)
         raw = self.output(self.dropout(hidden)).unflatten(-1, (self.length, self.channels))
         raw = raw.flatten(1, 2)[:, : self.horizon]
         return raw if self.direct is None else raw + self.direct(future)
@@ -172,14 +170,24 @@ class SegmentReader(AbstractReader):
         segments = F.pad(future, (0, 0, 0, short)).unflatten(1, (-1, self.length)).flatten(2)
         return self.covariates(segments)
 
-    def _step(self, state: State, own: Tensor, each: Tensor | None) -> Tensor:
-        """One LSTM step from one state for all S future segments, N×S×H.
+    def _step(self, state: Any, own: Tensor, each: Tensor | None) -> Tensor:
+        """One step from one state for all S future segments, N×S×H."""
+        given = self.position + own[:, None]
+        given = given if each is None else given + each
+        N, S, _ = given.shape
+        hidden, _ = self.recurrent(given.flatten(0, 1)[:, None], repeated(state, S))
+        return hidden.reshape(N, S, -1)
+
+    def _lstm_step(
+        self, lstm: LSTM, state: tuple[Tensor, Tensor], own: Tensor, each: Tensor | None
+    ) -> Tensor:
+        """The same of an LSTM.
 
         Gates are linear in the input and in h, so each part is multiplied at the width that it
         has: positions once for all windows, h and the series once for all segments. A call of the
         LSTM on N·S rows gives the same and multiplies S times as much.
         """
-        lstm, (h, c) = self.lstm, state
+        h, c = state
         weights = lstm.layer_weights()
         inputs = F.linear(self.position, weights[0][0])
         if each is not None:

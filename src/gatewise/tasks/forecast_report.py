@@ -158,12 +158,12 @@ def _gates(model: ForecastModel, windows: ModelWindows) -> Any:
     batch = windows.batch(chosen, torch.device("cpu"))
     with torch.inference_mode():
         trace = model.network.trace(**batch.inputs)
-    gates = {name: values[-1, :, 0].numpy() for name, values in trace._asdict().items()}
-    return figures.gates_figure(gates, _step_times(model, windows.panel, batch, gates["i"]))
+    gates = {name: values[-1, :, 0].flatten(1).numpy() for name, values in trace._asdict().items()}
+    return figures.gates_figure(gates, _step_times(model, windows.panel, batch, gates["h"]))
 
 
 def _step_times(model: ForecastModel, panel: Panel, batch: Any, gate: np.ndarray) -> np.ndarray:
-    """When each step of the LSTM ends: a step may be a whole segment."""
+    """When each step of the layers ends: a step may be a whole segment."""
     shape = model.network.shape
     length = shape.segment_length if shape.reader == "segments" else 1
     ends = batch.origin[:1] - 1 - length * np.arange(len(gate))[::-1][:, None].ravel()

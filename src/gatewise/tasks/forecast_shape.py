@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from gatewise.tasks.forecast_heads import Head, Loss
 from gatewise.tasks.forecast_normalise import Normalization
+from gatewise.tasks.recurrent_cells import Cell
 
 Reader = Literal["points", "segments"]
 
@@ -25,9 +26,10 @@ class NetworkShape:
         future: Covariates known ahead.
         static: Covariates of the series.
         reader: ``points`` or ``segments``.
-        hidden_size: H of the LSTM.
-        num_layers: L of the LSTM.
-        dropout: Between LSTM layers and before the output.
+        cell: Of the recurrent layers.
+        hidden_size: H of the recurrent layers.
+        num_layers: L of them.
+        dropout: Between the layers and before the output.
         head: ``point``, ``quantiles`` or ``student_t``.
         loss: Of the point head.
         quantiles: Of the quantile head.
@@ -43,6 +45,7 @@ class NetworkShape:
     future: int
     static: int
     reader: Reader
+    cell: Cell
     hidden_size: int
     num_layers: int
     dropout: float

@@ -156,6 +156,7 @@ def _new_model(settings: ForecastFields, panel: Panel, sizes: Sizes) -> Forecast
         static=len(panel.static_names),
         reader=settings.reader,
         hidden_size=settings.hidden_size,
+        cell=settings.cell,
         num_layers=settings.num_layers,
         dropout=settings.dropout,
         head=settings.head,

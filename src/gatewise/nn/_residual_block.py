@@ -1,0 +1,111 @@
+"""What the blocks of xLSTM have in common: one layer, one width, and how the weights are drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TypedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gatewise.errors import InvalidValueError
+from gatewise.nn import _validate
+from gatewise.nn._layer_in_torch import LayerInTorch
+from gatewise.nn._option_faults import heads_faults
+
+
+class Factory(TypedDict):
+    """Where parameters are made, and of what."""
+
+    device: torch.device | str | None
+    dtype: torch.dtype | None
+
+
+class ResidualBlock(LayerInTorch):
+    """Base of `MLSTMBlock` and `SLSTMBlock`: a layer as wide as its input, in one direction.
+
+    Args:
+        size: Features of input and output.
+        heads: Parts that do not mix in time.
+        counts: Other sizes by name, at least 1.
+        parts: What the heads divide: its name and size.
+        conv_size: Steps that the convolution sees.
+        num_blocks: Of the stack.
+        bias: Whether projections have biases.
+        dropout: Probability.
+        batch_first: Whether the batch is the first axis.
+    """
+
+    num_layers = 1
+    bidirectional = False
+    heads: int = 4
+
+    def __init__(
+        self,
+        size: int,
+        heads: int,
+        *,
+        counts: Mapping[str, int],
+        parts: tuple[str, int],
+        conv_size: int,
+        num_blocks: int,
+        bias: bool,
+        dropout: float,
+        batch_first: bool,
+    ) -> None:
+        super().__init__()
+        flags = {"bias": bias, "batch_first": batch_first}
+        numbers = {"size": size, **counts, "conv_size": conv_size, "num_blocks": num_blocks}
+        faults = _validate.size_faults(self.kind, numbers, flags, dropout)
+        if not faults:
+            faults += heads_faults(self.kind, heads, parts[1], parts[0])
+        if not faults and conv_size < 2:
+            expected = "at least 2 steps"
+            faults.append(InvalidValueError(f"{self.kind}(conv_size)", expected, str(conv_size)))
+        _validate.raise_faults(self.kind, faults)
+        self.input_size = self.hidden_size = size
+        self.heads = heads
+        self.num_blocks = num_blocks
+        self.batch_first = batch_first
+        self.dropout = 0.0  # between layers, of which there is one
+
+    def _check_divides(self, name: str, value: int, of: str, whole: int) -> None:
+        if whole % value:
+            expected = f"a number that divides {of}={whole}"
+            raise InvalidValueError(f"{self.kind}({name})", expected, str(value))
+
+    def extra_repr(self) -> str:
+        """Show the width and the heads."""
+        return f"{self.input_size}, heads={self.heads}"
+
+
+def norm_of_heads(x: Tensor, heads: int, weight: Tensor) -> Tensor:
+    """Normalise each step of x (T×B×F) over the features of each head."""
+    return F.group_norm(x.flatten(0, 1), heads, weight).view_as(x)
+
+
+def narrow_draw(*drawn: nn.Linear | nn.Parameter, width: int) -> None:
+    """Draw weights from N(0, 2/(5·width)) and zero the biases.
+
+    Source: T. Nguyen, J. Salazar, "Transformers without tears: improving the normalization of
+    self-attention", IWSLT 2019.
+    """
+    for part in drawn:
+        _draw(part, math.sqrt(2.0 / (5.0 * width)))
+
+
+def scaled(*drawn: nn.Linear, width: int, num_blocks: int) -> None:
+    """Draw weights of what a block adds: N(0, (2/num_blocks)²/width); zero the biases.
+
+    Source: S. Black et al., "GPT-NeoX-20B: an open-source autoregressive language model", 2022.
+    """
+    for part in drawn:
+        _draw(part, 2.0 / num_blocks / math.sqrt(width))
+
+
+def _draw(part: nn.Linear | nn.Parameter, deviation: float) -> None:
+    nn.init.normal_(part.weight if isinstance(part, nn.Linear) else part, std=deviation)
+    if isinstance(part, nn.Linear) and part.bias is not None:
+        nn.init.zeros_(part.bias)

@@ -1,0 +1,60 @@
+"""The recurrent layers that a task may be built from, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+from torch import Tensor
+
+from gatewise.nn import GRU, LSTM, MLSTM, RNN, SLSTM, MinGRU, MinLSTM
+
+Cell = Literal["lstm", "gru", "rnn", "min_gru", "min_lstm", "slstm", "mlstm"]
+RecurrentNetwork = LSTM | GRU | RNN | MinGRU | MinLSTM | SLSTM | MLSTM
+
+_KINDS: Final[dict[Cell, Callable[..., RecurrentNetwork]]] = {
+    "lstm": LSTM,
+    "gru": GRU,
+    "rnn": RNN,
+    "min_gru": MinGRU,
+    "min_lstm": MinLSTM,
+    "slstm": SLSTM,
+    "mlstm": MLSTM,
+}
+_WITH_HEADS: Final = ("slstm", "mlstm")
+HEADS: Final = 4
+"""Of cells that have heads, where they divide the units."""
+
+
+def build_recurrent(
+    cell: Cell, input_size: int, hidden_size: int, num_layers: int, dropout: float
+) -> RecurrentNetwork:
+    """Return the layers of a task, batch first, with dropout between them."""
+    options: dict[str, Any] = {"batch_first": True}
+    if num_layers > 1:
+        options["dropout"] = dropout
+    if cell in _WITH_HEADS and hidden_size % HEADS == 0:
+        options["heads"] = HEADS
+    return _KINDS[cell](input_size, hidden_size, num_layers, **options)
+
+
+def flops_of_step(layers: RecurrentNetwork) -> int:
+    """Count the flops of one step of one sequence: the products with every weight matrix.
+
+    An mLSTM also writes its memories, fades them and reads them.
+    """
+    products = sum(
+        2 * weight.numel()
+        for name, weight in layers.named_parameters()
+        if name.startswith("weight")
+    )
+    if isinstance(layers, MLSTM):
+        products += 6 * layers.num_layers * layers.hidden_size**2 // layers.heads
+    return products
+
+
+def repeated(state: Any, times: int) -> Any:
+    """Return the states of each sequence ``times`` over, side by side."""
+    if isinstance(state, Tensor):
+        return state.repeat_interleave(times, dim=1)
+    return tuple(part.repeat_interleave(times, dim=1) for part in state)
