@@ -150,7 +150,7 @@ def test_chunks_are_as_exact_in_float32(forget, spread):
     given = written(300, forget=forget, spread=spread, dtype=torch.float32)
     state = begin(torch.float32)
     chunks, steps = mlstm_chunks(given, state, None, 64).h, mlstm_steps(given, state, None).h
-    allowed = 3 * relative_error(steps, exact) + 1e-7
+    allowed = 4 * relative_error(steps, exact) + 5e-6
     assert_close({"h": chunks.double()}, {"h": exact}, tolerance=allowed)
     if spread < 1:
         assert_close({"h": chunks}, {"h": steps}, tolerance=1e-5)

@@ -86,7 +86,7 @@ def norm_of_heads(x: Tensor, heads: int, weight: Tensor) -> Tensor:
     return F.group_norm(x.flatten(0, 1), heads, weight).view_as(x)
 
 
-def narrow_draw(*drawn: nn.Linear | nn.Parameter, width: int) -> None:
+def narrow_draw(*drawn: nn.Linear | Tensor, width: int) -> None:
     """Draw weights from N(0, 2/(5·width)) and zero the biases.
 
     Source: T. Nguyen, J. Salazar, "Transformers without tears: improving the normalization of
@@ -105,7 +105,7 @@ def scaled(*drawn: nn.Linear, width: int, num_blocks: int) -> None:
         _draw(part, 2.0 / num_blocks / math.sqrt(width))
 
 
-def _draw(part: nn.Linear | nn.Parameter, deviation: float) -> None:
+def _draw(part: nn.Linear | Tensor, deviation: float) -> None:
     nn.init.normal_(part.weight if isinstance(part, nn.Linear) else part, std=deviation)
     if isinstance(part, nn.Linear) and part.bias is not None:
         nn.init.zeros_(part.bias)

@@ -101,13 +101,14 @@ class SLSTMBlock(ResidualBlock):
         """Draw the weights as the paper's authors do; nothing is fed back at first."""
         self.norm.reset_parameters()
         self.conv.reset_parameters()
-        narrow_draw(self.cell.weight_ih_l0, width=self.input_size)
-        nn.init.zeros_(self.cell.weight_hh_l0)
-        nn.init.zeros_(self.cell.bias_ih_l0)
+        weight_ih, weight_hh, bias = self.cell.layer_weights()[0]
+        narrow_draw(weight_ih, width=self.input_size)
+        nn.init.zeros_(weight_hh)
+        nn.init.zeros_(bias)
         depth = self.position / max(self.num_blocks - 1, 1)
         units = torch.linspace(0.0, 1.0, self.input_size // self.heads)
         forget = 5.0 - 12.0 * units ** (0.3 + 1.3 * depth)
-        self.cell.bias_ih_l0.detach().chunk(4)[1].copy_(forget.repeat(self.heads))
+        bias.detach().chunk(4)[1].copy_(forget.repeat(self.heads))
         nn.init.ones_(self.weight_heads)
         if self.feedforward_size:
             self.feedforward_norm.reset_parameters()

@@ -122,6 +122,9 @@ def mlstm_chunks(
     log_f = _in_chunks(written.log_f.double(), count, length, 0.0)
     cuts = None if restarts is None else _Cuts(_in_chunks(restarts[..., None], count, length, 0.0))
     C, n, m = state
+    # With a one below each value, n is a last row of C.
+    v = torch.cat([v, torch.ones_like(v[..., :1])], -1)
+    C = torch.cat([C, n[..., None, :]], -2)
 
     # The logarithm of what is left, at the end of its chunk, of what a step has written.
     sums = log_f.cumsum(-1)
@@ -136,8 +139,7 @@ def mlstm_chunks(
     begun = _alive(begins, cuts, _NEVER, at_end=True)
     kept = torch.exp(since[..., -1] + begun - ends).to(dtype)
     weighed = k * torch.exp(left - ends[..., None]).to(dtype)[..., None]
-    C, C_last = _carry(C, kept[..., None, None], v.transpose(-1, -2) @ weighed)
-    n, n_last = _carry(n, kept[..., None], weighed.sum(-2))
+    C, last = _carry(C, kept[..., None, None], v.transpose(-1, -2) @ weighed)
 
     # What the steps of a chunk read of each other, and of the chunks before.
     start = since + _alive(begins[..., None], cuts, _NEVER)
@@ -149,21 +151,16 @@ def mlstm_chunks(
         m = torch.maximum(pairs.masked_fill(~cuts.pairs, float("-inf")).amax(-1), start)
     if not record:
         m = m.detach()  # it drops out of h
-    mask = torch.ones(length, length, dtype=torch.bool, device=q.device).tril()
-    mask = mask if cuts is None else cuts.pairs
-    decay = ((sums - m)[..., :, None] + own[..., None, :]).to(dtype)
-    decay = torch.exp(decay.masked_fill(~mask, float("-inf")))
-    gain = torch.exp(start - m).to(dtype)
-    scores = decay * (q @ k.transpose(-1, -2))
-    found = scores @ v + gain[..., None] * (q @ C.transpose(-1, -2))
-    weight = scores.sum(-1) + gain * (q @ n[..., None]).squeeze(-1)
+    decay = _decay(sums - m, own, None if cuts is None else cuts.pairs, dtype)
+    gain = torch.exp(start - m).to(dtype)[..., None]
+    read = (decay * (q @ k.transpose(-1, -2))) @ v + gain * (q @ C.transpose(-1, -2))
     m = m.to(dtype)
-    h = _in_steps(_normalised(found, weight, m), T)
-    last = (C_last, n_last, ends[..., -1].to(dtype))
+    h = _in_steps(_normalised(read[..., :-1], read[..., -1], m), T)
+    state = (last[..., :-1, :], last[..., -1, :], ends[..., -1].to(dtype))
     if not record:
-        return Read(h, last)
-    normalisers = decay @ k + gain[..., None] * n[..., None, :]
-    return Read(h, last, _in_steps(normalisers, T), _in_steps(m[..., None], T).squeeze(-1))
+        return Read(h, state)
+    normalisers = decay @ k + gain * C[..., -1:, :]
+    return Read(h, state, _in_steps(normalisers, T), _in_steps(m[..., None], T).squeeze(-1))
 
 
 class _Cuts:
@@ -192,6 +189,26 @@ def _alive(value: Tensor, cuts: _Cuts | None, other: float, *, at_end: bool = Fa
         return value
     alive = cuts.alive[..., -1] if at_end else cuts.alive
     return torch.where(alive, value, other)
+
+
+def _decay(since: Tensor, own: Tensor, pairs: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Return exp(since_t + own_s) where t sees s, else 0: B×NH×K×L×L, rounded to ``dtype`` before.
+
+    The sum over pairs is a product of L×2 with 2×L, which costs one pass through memory, and none
+    for its derivatives.
+    """
+    least, length = torch.finfo(dtype).min / 2, own.shape[-1]
+    middle = own.detach().amax(-1, keepdim=True).clamp_min(_NEVER)
+    since, own = (since + middle).to(dtype), (own - middle).to(dtype).clamp_min(least)
+    if pairs is None:
+        pairs = torch.ones(length, length, dtype=torch.bool, device=own.device).tril()
+    else:
+        pairs = pairs.expand(*own.shape, length).flatten(0, 2)
+    hidden = torch.zeros(pairs.shape, dtype=dtype, device=own.device).masked_fill(~pairs, least)
+    one = torch.ones_like(own)
+    left, right = torch.stack([since, one], -1), torch.stack([one, own], -2)
+    summed = torch.baddbmm(hidden, left.flatten(0, 2), right.flatten(0, 2))
+    return summed.exp().unflatten(0, own.shape[:3])
 
 
 def _stabilisers(
