@@ -13,6 +13,7 @@ from gatewise.errors import InvalidSettingsError, InvalidStateError, InvalidValu
 from gatewise.nn import MLSTM, MLSTMTrace, Stack
 from gatewise.ops.reference.mlstm import Written, mlstm_chunks, mlstm_steps
 from support.compare import assert_close, relative_error
+from support.sequences import assert_lengths_are_runs_alone
 
 T, B, I, H = 7, 3, 5, 8  # noqa: E741 - the field's letter
 
@@ -196,19 +197,7 @@ def test_gates_that_no_exponential_holds(forget_gate, dtype, steps):
 @pytest.mark.parametrize("options", [{}, {"bidirectional": True, "num_layers": 2}], ids=str)
 def test_lengths_are_sequences_run_alone(chunk_size, options):
     layer = make(heads=2, chunk_size=chunk_size, **options)
-    x = make_x()
-    spoilt = x.clone()
-    spoilt[2:, 1] = float("nan")
-    lengths = [T, 2, 5]
-    y, states = layer(spoilt, lengths=lengths)
-    for b, length in enumerate(lengths):
-        own, after = layer(x[:length, b : b + 1])
-        assert_close({"y": y[:length, b]}, {"y": own[:, 0]}, tolerance=1e-13)
-        assert y[length:, b].eq(0).all()
-        for part, alone in zip(states, after, strict=True):
-            assert_close({"state": part[:, b]}, {"state": alone[:, 0]}, tolerance=1e-13)
-    y.sum().backward()
-    assert all(weight.grad.isfinite().all() for weight in layer.parameters())
+    assert_lengths_are_runs_alone(layer, make_x(), [T, 2, 5], 1e-13)
 
 
 @each_chunk

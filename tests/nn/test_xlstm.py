@@ -23,6 +23,7 @@ from gatewise.nn import (
     freeze,
 )
 from support.compare import assert_close
+from support.sequences import assert_lengths_are_runs_alone
 
 T, B, E = 9, 3, 12
 
@@ -162,19 +163,7 @@ def test_nothing_is_seen_before_its_time(block):
 
 @each_block
 def test_lengths_are_sequences_run_alone(block):
-    layer, x = make(block), make_x()
-    spoilt = x.clone()
-    spoilt[2:, 1] = float("nan")
-    lengths = [T, 2, 5]
-    y, states = layer(spoilt, lengths=lengths)
-    for b, length in enumerate(lengths):
-        own, after = layer(x[:length, b : b + 1])
-        assert_close({"y": y[:length, b]}, {"y": own[:, 0]}, tolerance=1e-12)
-        assert y[length:, b].eq(0).all()
-        for part, alone in zip(states, after, strict=True):
-            assert_close({"state": part[:, b]}, {"state": alone[:, 0]}, tolerance=1e-12)
-    y.sum().backward()
-    assert all(weight.grad.isfinite().all() for weight in layer.parameters())
+    assert_lengths_are_runs_alone(make(block), make_x(), [T, 2, 5], 1e-12)
 
 
 @each_block

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.errors import InvalidValueError
 from gatewise.nn import _validate
@@ -70,6 +71,36 @@ class ResidualBlock(LayerInTorch):
         self.num_blocks = num_blocks
         self.batch_first = batch_first
         self.dropout = 0.0  # between layers, of which there is one
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,  # noqa: A002
+        hx: Sequence[Tensor] | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        reset: Tensor | None = None,
+        trace: bool = False,
+        recompute: int | None = None,
+    ) -> tuple[Any, ...]:
+        """Run the block over a batch of sequences.
+
+        Args:
+            input: T×B×E, B×T×E with ``batch_first``, T×E unbatched, or a PackedSequence.
+            hx: The states before the first step, as ``initial_state`` has them, without B when
+                unbatched.
+            lengths: Valid steps of each sequence, see `LSTM.forward`.
+            reset: Where sequences begin anew, see `LSTM.forward`.
+            trace: Whether to return every gate of every step as well.
+            recompute: In training, keep the states of every so many steps only, see `LSTM.forward`.
+
+        Returns:
+            The output, in the layout of the input, then the states after the last step, then, with
+            ``trace=True``, the trace.
+
+        Raises:
+            GatewiseError: An argument does not fit; also the builtin error that torch raises.
+        """
+        return self._run(input, hx, lengths, reset, trace=trace, recompute=recompute)
 
     def _check_divides(self, name: str, value: int, of: str, whole: int) -> None:
         if whole % value:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.nn._causal_conv import CausalConv
 from gatewise.nn._layer_in_torch import Passed, Run, Steps
@@ -44,7 +43,8 @@ class MLSTMBlock(ResidualBlock):
     the last ``conv_size`` steps; queries and keys are made of c and values of u, ``block_size``
     neighbours at a time; the gates of each head read all three; h̃ is what `MLSTM` has before its
     output gate, normalised head by head. It is called like `LSTM`, with lengths, resets, traces and
-    ``recompute``; its state is ``(conv, C, n, m)``, conv the last steps of u.
+    ``recompute``; its state is ``(conv, C, n, m)``, conv the last steps of u, and its trace an
+    `MLSTMBlockTrace`.
 
     Args:
         size: Features of input and output, E ≥ 1.
@@ -140,35 +140,6 @@ class MLSTMBlock(ResidualBlock):
     def explain(self) -> str:
         """Say in a sentence what runs this block, and why."""
         return f"torch: products of matrices over chunks of {self.chunk_size} steps, on any device"
-
-    def forward(
-        self,
-        input: Tensor | PackedSequence,  # noqa: A002
-        hx: Sequence[Tensor] | None = None,
-        *,
-        lengths: Tensor | Sequence[int] | None = None,
-        reset: Tensor | None = None,
-        trace: bool = False,
-        recompute: int | None = None,
-    ) -> tuple[Any, ...]:
-        """Run the block over a batch of sequences.
-
-        Args:
-            input: T×B×E, B×T×E with ``batch_first``, T×E unbatched, or a PackedSequence.
-            hx: Initial ``(conv, C, n, m)``, as `initial_state` has them, without B when unbatched.
-            lengths: Valid steps of each sequence, see `LSTM.forward`.
-            reset: Where sequences begin anew, see `LSTM.forward`.
-            trace: Whether to return the gates, keys and values of every step as well.
-            recompute: In training, keep the states of every so many steps only, see `LSTM.forward`.
-
-        Returns:
-            The output, in the layout of the input, then ``(conv, C, n, m)`` after the last step,
-            then, with ``trace=True``, an `MLSTMBlockTrace`.
-
-        Raises:
-            GatewiseError: An argument does not fit; also the builtin error that torch raises.
-        """
-        return self._run(input, hx, lengths, reset, trace=trace, recompute=recompute)
 
     def _trace(self, shown: Mapping[str, Tensor]) -> MLSTMBlockTrace:
         return MLSTMBlockTrace(**shown)

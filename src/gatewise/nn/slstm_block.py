@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.nn._causal_conv import CausalConv
 from gatewise.nn._layer_in_torch import Passed, Run, Steps
@@ -25,7 +23,7 @@ class SLSTMBlock(ResidualBlock):
     and o read u itself, each head its own part of it; h is an `SLSTM`'s, normalised head by head;
     a and b are projections of a layer norm of what stands then. It is called like `LSTM`, with
     lengths, resets, traces and ``recompute``; its state is ``(conv, h, c, n, m)``, conv the last
-    steps of u.
+    steps of u, and its trace an `SLSTMTrace`.
 
     Args:
         size: Features of input and output, E ≥ 1.
@@ -124,36 +122,6 @@ class SLSTMBlock(ResidualBlock):
     def explain(self) -> str:
         """Say in a sentence which kernel runs the recurrence of this block, and why."""
         return self.cell.explain()
-
-    def forward(
-        self,
-        input: Tensor | PackedSequence,  # noqa: A002
-        hx: Sequence[Tensor] | None = None,
-        *,
-        lengths: Tensor | Sequence[int] | None = None,
-        reset: Tensor | None = None,
-        trace: bool = False,
-        recompute: int | None = None,
-    ) -> tuple[Any, ...]:
-        """Run the block over a batch of sequences.
-
-        Args:
-            input: T×B×E, B×T×E with ``batch_first``, T×E unbatched, or a PackedSequence.
-            hx: Initial ``(conv, h, c, n, m)``, as `initial_state` has them, without B when
-                unbatched.
-            lengths: Valid steps of each sequence, see `LSTM.forward`.
-            reset: Where sequences begin anew, see `LSTM.forward`.
-            trace: Whether to return the gates and states of every step as well.
-            recompute: In training, keep the states of every so many steps only, see `LSTM.forward`.
-
-        Returns:
-            The output, in the layout of the input, then ``(conv, h, c, n, m)`` after the last step,
-            then, with ``trace=True``, an `SLSTMTrace`.
-
-        Raises:
-            GatewiseError: An argument does not fit; also the builtin error that torch raises.
-        """
-        return self._run(input, hx, lengths, reset, trace=trace, recompute=recompute)
 
     def _trace(self, shown: Mapping[str, Tensor]) -> SLSTMTrace:
         return SLSTMTrace(**shown)

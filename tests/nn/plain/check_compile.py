@@ -54,6 +54,26 @@ def test_compiled_minimal_cells():
     assert_close(results(_full_graph(layer), x), results(layer, x), tolerance=TOLERANCE)
 
 
+@pytest.mark.parametrize("reset", [False, True])
+def test_compiled_mlstm(reset):
+    layer = gatewise.nn.MLSTM(4, 6, heads=2, chunk_size=3).double()
+    x = _input(layer)
+    cuts = torch.rand(x.shape[:2]) < 0.3 if reset else None
+    module = _Called(layer, lengths=torch.tensor([4, 2, 3]), reset=cuts)
+    assert_close(results(_full_graph(module), x), results(module, x), tolerance=TOLERANCE)
+
+
+class _Called(nn.Module):
+    """A layer that is always called with some keywords."""
+
+    def __init__(self, layer: nn.Module, **keywords: object) -> None:
+        super().__init__()
+        self.layer, self.keywords = layer, keywords
+
+    def forward(self, x: Tensor):
+        return self.layer(x, **self.keywords)
+
+
 def test_compiled_cell_of_ones_own():
     def cell(x, h, weight, bias):
         return torch.tanh(x @ weight.T + bias + h)
