@@ -46,6 +46,8 @@ bench: setup
 	$(BENCH)/layers.py --threads 1 --parts table onnxruntime keras
 	$(BENCH)/layers.py --precision bf16
 	$(BENCH)/variants.py
+	$(BENCH)/minimal.py
+	$(BENCH)/xlstm.py
 	$(BENCH)/scaling.py
 
 bench-minute: setup
