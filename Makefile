@@ -48,6 +48,7 @@ bench: setup
 	$(BENCH)/variants.py
 	$(BENCH)/minimal.py
 	$(BENCH)/xlstm.py
+	$(BENCH)/keras_layers.py
 	$(BENCH)/scaling.py
 
 bench-minute: setup

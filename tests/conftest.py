@@ -1,10 +1,17 @@
-"""Set-up of the whole suite: deterministic hypothesis runs, no colour in captured output."""
+"""Set-up of the whole suite: deterministic hypothesis runs, and Keras on torch."""
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
+from pathlib import Path
 
 import hypothesis
+
+# Keras reads both when it is imported; it writes its settings into its home.
+os.environ["KERAS_BACKEND"] = "torch"
+os.environ["KERAS_HOME"] = str(Path(tempfile.gettempdir()) / "gatewise-tests-keras")
 
 hypothesis.settings.register_profile(
     "test", deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from gatewise._version import __version__
 
 if TYPE_CHECKING:
-    from gatewise import convert, errors, nn, tasks
-    from gatewise.convert import from_onnx, from_torch, to_torch
+    from gatewise import convert, errors, keras, nn, tasks
+    from gatewise.convert import from_keras, from_onnx, from_torch, to_keras, to_torch
     from gatewise.nn import freeze, replace, unfreeze
     from gatewise.ops import use_backend
     from gatewise.tasks import Forecaster, load
@@ -23,12 +23,15 @@ __all__ = [
     "convert",
     "errors",
     "freeze",
+    "from_keras",
     "from_onnx",
     "from_torch",
+    "keras",
     "load",
     "nn",
     "replace",
     "tasks",
+    "to_keras",
     "to_torch",
     "unfreeze",
     "use_backend",
@@ -39,12 +42,15 @@ _HOMES = {
     "convert": "gatewise",
     "errors": "gatewise",
     "freeze": "gatewise.nn",
+    "from_keras": "gatewise.convert",
     "from_onnx": "gatewise.convert",
     "from_torch": "gatewise.convert",
+    "keras": "gatewise",
     "load": "gatewise.tasks",
     "nn": "gatewise",
     "replace": "gatewise.nn",
     "tasks": "gatewise",
+    "to_keras": "gatewise.convert",
     "to_torch": "gatewise.convert",
     "unfreeze": "gatewise.nn",
     "use_backend": "gatewise.ops",

@@ -17,7 +17,10 @@ from gatewise import __version__
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("src", "native", "tests", "benchmarks", "examples")
 SOURCES = {".py", ".pyi", ".h", ".cc", ".css", ".js", ".sh", ".txt"}
-HEAVY = {"lightning", "narwhals", "onnx", "pandas", "plotly", "pyarrow", "pydantic", "rich"}
+HEAVY = {
+    *("h5py", "keras", "lightning", "narwhals", "onnx", "pandas", "plotly", "pyarrow"),
+    *("pydantic", "rich"),
+}
 
 
 def fresh_python(code: str) -> str:
