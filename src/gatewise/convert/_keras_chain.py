@@ -77,8 +77,7 @@ def _masks_after(
     row: Described, before: Any, masks: list[Any], operations: Sequence[Described]
 ) -> list[Any]:
     """Return the operations that compute the mask which a layer hands on."""
-    kind, config = row.get("class_name"), row.get("config")
-    config = config if isinstance(config, Mapping) else {}
+    kind, config = row.get("class_name"), _options(row)
     if kind == "Embedding":
         return _operations_on(before, 0, operations) if config.get("mask_zero") else []
     if kind == "Masking":
@@ -88,7 +87,7 @@ def _masks_after(
             for operation in operations
             if operation.get("class_name") == "Any"
             and _names_in(operation.get("inbound_nodes")) in [[name] for name in differs]
-            and (operation.get("config") or {}).get("axis") == -1
+            and _options(operation).get("axis") == -1
         ]
     return masks
 
@@ -102,6 +101,11 @@ def _operations_on(before: Any, value: Any, operations: Sequence[Described]) -> 
         if compares and _names_in(arguments) == [before] and arguments[1] == value:
             found.append(operation.get("name"))
     return found
+
+
+def _options(row: Described) -> Described:
+    config = row.get("config")
+    return config if isinstance(config, Mapping) else {}
 
 
 def _call(calls: Any) -> tuple[Sequence[Any], Described]:
