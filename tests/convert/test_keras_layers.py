@@ -228,6 +228,20 @@ def test_examples():
     assert done.failed == 0
 
 
+def test_a_recorded_graph_takes_every_mask():
+    """Where the values of a mask cannot be looked at."""
+    layer = keras.layers.LSTM(4, return_sequences=True)
+    layer.build((None, None, 3))
+    module = gw.from_keras(layer)
+    x = torch.randn(2, 4, 3)
+    in_front, between = torch.tensor(
+        [[[1, 1, 0, 0], [1, 1, 1, 1]], [[0, 1, 0, 1], [1, 0, 0, 0]]]
+    ).bool()
+    graph = torch.export.export(module, (x, in_front)).module()
+    for mask in (in_front, between):
+        assert_close(flat(graph(x, mask)), flat(module(x, mask)), tolerance=1e-6)
+
+
 def test_it_learns():
     layer = keras.layers.Bidirectional(keras.layers.GRU(4, return_sequences=True))
     layer.build((None, None, 3))

@@ -7,7 +7,6 @@ into torch's, and autograd brings their gradients back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, Final
 
 import torch
@@ -30,6 +29,8 @@ _GRU_FUNCTIONS: Final = {"activation": "tanh", "recurrent_activation": "sigmoid"
 def check(layer: Any) -> None:
     """Raise unless our kernels can do what a layer asks for; keep Keras from choosing another.
 
+    Our names of its activations become attributes of the layer, which compiled code can read.
+
     Raises:
         InvalidStateError: Keras runs on another backend than torch.
         InvalidValueError: An activation that they do not have.
@@ -44,7 +45,7 @@ def check(layer: Any) -> None:
             "Set KERAS_BACKEND=torch before anything imports Keras, or take the layer of "
             "keras.layers; gatewise.from_keras and to_keras know every backend.",
         )
-    _functions(where, layer)
+    layer.our_activation, layer.our_gate_activation = _functions(where, layer)
     layer.use_cudnn = False
 
 
@@ -131,31 +132,25 @@ def _weights(layer: Any) -> list[Tensor]:
 
 def _options(layer: Any, dtype: torch.dtype, *, training: bool) -> CellOptions:
     return CellOptions(
-        **_functions(f"gatewise.keras.{type(layer).__name__}", layer),
+        activation=layer.our_activation,
+        gate_activation=layer.our_gate_activation,
         recurrent_dropout=layer.recurrent_dropout if training else 0.0,
         bf16=dtype is torch.bfloat16,
         reverse=layer.go_backwards,
     )
 
 
-def _functions(where: str, layer: Any) -> dict[str, Any]:
-    """Return our names of a layer's activations."""
-    names = {name: _keras_name(getattr(layer, name)) for name in _GRU_FUNCTIONS}
-    if isinstance(layer, keras.layers.LSTM):
-        ours = {name: cell_function(f"{where}({name})", value) for name, value in names.items()}
-        return {"activation": ours["activation"], "gate_activation": ours["recurrent_activation"]}
+def _functions(where: str, layer: Any) -> list[str]:
+    """Return our names of the activation and of that of the gates."""
+    ours = []
     for name, only in _GRU_FUNCTIONS.items():
-        if names[name] != only:
+        theirs = keras.activations.serialize(getattr(layer, name))
+        if isinstance(layer, keras.layers.GRU) and theirs != only:
             raise InvalidValueError(
-                f"{where}({name})", only, str(names[name])[:80], "keras.layers.GRU has others."
+                f"{where}({name})", only, str(theirs)[:80], "keras.layers.GRU has others."
             )
-    return {}
-
-
-@cache
-def _keras_name(function: Any) -> Any:
-    """Return the name of an activation, or what Keras makes of one that has none."""
-    return keras.activations.serialize(function)
+        ours.append(cell_function(f"{where}({name})", theirs))
+    return ours
 
 
 def _one(given: Any) -> Any:
