@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import gatewise as gw
 import gatewise.nn as gwn
@@ -182,6 +183,15 @@ def test_dense_and_its_activation(activation):
     assert type(back) is keras.layers.Dense
     assert back.get_config()["activation"] == activation
     assert_close(flat(back(x)), want, tolerance=TOLERANCE)
+
+
+def test_weights_that_are_computed():
+    linear, layer = nn.Linear(3, 4), gwn.LSTM(3, 4, batch_first=True)
+    prune.l1_unstructured(linear, "weight", 0.5)
+    prune.l1_unstructured(layer, "weight_hh_l0", 0.5)
+    x = torch.randn(2, 5, 3)
+    assert_close(flat(gw.to_keras(linear)(x.numpy())), flat(linear(x)), tolerance=TOLERANCE)
+    assert_close(flat(gw.to_keras(layer)(x.numpy())), flat(layer(x)[0]), tolerance=TOLERANCE)
 
 
 def test_a_model_of_torchs_modules():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import torch
@@ -104,9 +104,7 @@ def plan(module: nn.Module) -> list[Planned]:
             planned += _plan_one(part)
         elif before and before.kind == "Dense" and "activation" not in before.arguments:
             arguments = {**before.arguments, "activation": activation}
-            planned[-1] = Planned(
-                "Dense", arguments, before.weights, before.takes, learns=before.learns
-            )
+            planned[-1] = replace(before, arguments=arguments)
         else:
             planned.append(Planned("Activation", {"activation": activation}))
     if not planned:
@@ -139,8 +137,8 @@ def _plan_one(module: Any) -> list[Planned]:
         arguments["go_backwards"] = module.layer.reverse
         return _plan_recurrent(module.layer, arguments, module.merge_mode)
     if type(module) is nn.Linear:
-        weights = [weight.T if weight.dim() > 1 else weight for weight in module.parameters()]
-        arguments = {"units": module.out_features, "use_bias": module.bias is not None}
+        weights = [module.weight.T] if module.bias is None else [module.weight.T, module.bias]
+        arguments = {"units": module.out_features, "use_bias": len(weights) > 1}
         return [_filled("Dense", arguments, [weights], module.in_features, module)]
     if type(module) is nn.Dropout:
         return [Planned("Dropout", {"rate": module.p})]
