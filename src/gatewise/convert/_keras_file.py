@@ -62,7 +62,10 @@ def open_keras_file(path: Path) -> Iterator[tuple[Any, Store]]:
         raise
     except _FAULTS as error:
         raise InvalidFileError(
-            where, "a .keras file, which is a zip archive", f"something else, {error}", _DAMAGED
+            where,
+            "a .keras file, which is a zip archive",
+            f"something else, {error}",
+            "The file is damaged, or of another format: model.save('model.keras') writes this one.",
         ) from error
     version = str(metadata.get("keras_version"))
     if version.split(".")[0] != "3":
