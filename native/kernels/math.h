@@ -83,12 +83,17 @@ GATEWISE_INLINE Vec<T> sigmoid(Vec<T> x) {
   return T(1) / (e.scale * e.fraction + (e.scale + T(1)));
 }
 
-// t / (t + 2) with t = e^2x - 1, exact near zero because t never cancels there
+// t / (t + 2) with t = e^2|x| - 1, exact near zero because t never cancels there, with the sign of x. For
+// negative x itself t would come near -1, where its rounding error counts twice in the quotient: near -1 that
+// is all there is of 1 - tanh².
 template <typename T>
 GATEWISE_INLINE Vec<T> tanh(Vec<T> x) {
-  const ScaledExp<T> e = scaled_exp<T>(clamp<T>(x + x, ExpTable<T>::tanh_limit));
+  const auto negative = x < Vec<T>{};
+  const Vec<T> size = negative ? -x : x;
+  const ScaledExp<T> e = scaled_exp<T>(clamp<T>(size + size, ExpTable<T>::tanh_limit));
   const Vec<T> t = e.scale * e.fraction + (e.scale - T(1));
-  return t / (t + T(2));
+  const Vec<T> y = t / (t + T(2));
+  return negative ? -y : y;
 }
 
 // log σ(x) = min(x, 0) - log(1 + u) with u = e^-|x|, and log(1 + u) = 2·atanh(s) with s = u / (2 + u), at
