@@ -63,7 +63,7 @@ def test_flops_and_parameters_by_hand(layers: int):
     one = 2 * (4 * 8 * 8 + 4 * 8 * 8)  # x and h of width 8, four gates of 8 units, 2 flops each
     assert facts["flops_a_step"] == layers * one
     rows = {row["layer"]: row for row in facts["layers"]}
-    lstm = rows["lstm"]
+    lstm = rows["recurrent"]
     assert lstm["type"] == LSTM.__name__
     assert lstm["steps"] == 4  # 24 steps in segments of 6
     assert lstm["flops"] == 4 * layers * one
@@ -73,3 +73,19 @@ def test_flops_and_parameters_by_hand(layers: int):
     assert segment["flops"] == 4 * 2 * 6 * 2 * 8
     assert facts["weights_bytes"] >= 4 * facts["parameters"]
     assert facts["flops_a_forecast"] == sum(row["flops"] for row in facts["layers"])
+    # Four gates, c and h of 8 units, in float32, over 4 segments.
+    assert facts["training_bytes_a_window"] == 4 * 6 * 8 * layers * 4
+
+
+def test_flops_of_other_cells_by_hand():
+    fields = {**QUICK, "calendar": False, "hidden_size": 8, "max_epochs": 1}
+    facts = {
+        cell: Forecaster(cell=cell, **fields).fit(waves(rows=100), progress=False).describe()
+        for cell in ("gru", "mlstm")
+    }
+    one = 2 * (3 * 8 * 8 + 3 * 8 * 8)
+    assert facts["gru"]["flops_a_step"] == one
+    future = next(row for row in facts["gru"]["layers"] if row["layer"] == "future segments")
+    assert (future["type"], future["flops"]) == ("GRU step", one)
+    # q, k, v, o, two gates of each of four heads; then memories of 2 x 2 written, faded and read.
+    assert facts["mlstm"]["flops_a_step"] == 2 * (4 * 8 + 2 * 4) * 8 + 6 * 4 * 2 * 2

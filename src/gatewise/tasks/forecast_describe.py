@@ -56,14 +56,17 @@ def _layers(network: ForecastNetwork) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     names = {module: name for name, module in network.reader.named_modules()}
 
-    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+    def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        given, *state = inputs
+        if state:
+            return  # a step into the future, which has a row of its own
         result = output[0] if isinstance(output, tuple) else output
         steps = result.shape[1] if result.dim() == 3 else 1
         if module is network.reader.recurrent:
             flops = flops_of_step(network.reader.recurrent) * steps
         else:
             flops = 2 * module.weight.numel() * (result.numel() // result.shape[-1])  # pyright: ignore
-        rows.append(_row(names[module], module, inputs[0], result, steps, flops))
+        rows.append(_row(names[module], module, given, result, steps, flops))
 
     hooks = [
         module.register_forward_hook(note)
