@@ -113,7 +113,8 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_outputs_and_all_gradients(case, backend):
     exact = evaluate(reference_of(case.cell), case, torch.float64)
-    yardsticks = [evaluate(torch_of(case.cell), case, torch.float32, moved) for moved in range(3)]
+    # Some are ill-conditioned: moved by a rounding error, torch's own results differ tenfold.
+    yardsticks = [evaluate(torch_of(case.cell), case, torch.float32, moved) for moved in range(6)]
     for dtype in (torch.float32, torch.float64):
         ours = evaluate(layer_of(backend, case.cell), case, dtype)
         assert_as_accurate(ours, exact, *yardsticks)
