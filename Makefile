@@ -16,7 +16,8 @@ export GATEWISE_KERAS_PYTHON ?= $(wildcard $(VENV)/peers/bin/python)
 
 help:
 	@echo 'make demo         train on the series that ships with gatewise; ends with scores and a report'
-	@echo 'make test         all tests: C++ and Python, with shapes checked'
+	@echo 'make test         the tests: C++ and Python, with shapes checked'
+	@echo 'make test-all     these and the slow ones, which train the classics to their criteria'
 	@echo 'make check        format, lint, types, imports'
 	@echo 'make bench        layers and variants beside their peers, and how they scale: two hours'
 	@echo 'make bench-minute two shapes beside every peer, in a minute'
@@ -33,6 +34,10 @@ demo: $(VENV)/package.stamp
 
 # One thread for each worker, so that they do not fight for the cores.
 test: setup test-native
+	OMP_NUM_THREADS=1 $(RUN) pytest -m 'not slow' -n $(WORKERS) --dist worksteal $(SHAPES) -q
+
+# The classics among them learn for a quarter of an hour.
+test-all: setup test-native
 	OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) --dist worksteal $(SHAPES) -q
 
 check: setup
@@ -93,4 +98,4 @@ $(VENV)/dev.stamp: $(VENV)/tools.stamp
 	$(PIP) --group dev
 	@touch $@
 
-.PHONY: help demo test check bench bench-minute peers fuzz test-native sanitize format clean setup
+.PHONY: help demo test test-all check bench bench-minute peers fuzz test-native sanitize format clean setup

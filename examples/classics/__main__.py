@@ -1,0 +1,92 @@
+"""The classic problems that recurrent networks are measured by, each with its paper's criterion.
+
+    python examples/classics                          what there is
+    python examples/classics adding                   plain RNN, LSTM and variants side by side
+    python examples/classics adding --seeds 3 --nets RNN "LSTM of 1997"
+
+Each prints a table and writes a page with a picture to runs/classics. Ctrl-C ends with the table
+and the picture of what was done until then. The tables of all problems are in
+benchmarks/results/classics.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from picture import drawn, gradients_of
+from problem import Problem
+from problems import PROBLEMS
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from table import table
+from train import Run, fit
+
+from gatewise.report import Report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("problem", nargs="?", choices=list(PROBLEMS))
+    parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
+    parser.add_argument("--nets", nargs="+", help="some of the problem's nets; all by default")
+    parser.add_argument("--out", type=Path, default=Path("runs/classics"))
+    arguments = parser.parse_args()
+    if arguments.problem is None:
+        for problem in PROBLEMS.values():
+            print(f"{problem.name:16} {problem.title}: {problem.task}")
+        return
+    problem = PROBLEMS[arguments.problem]
+    nets = arguments.nets or list(problem.nets)
+    strange = [name for name in nets if name not in problem.nets]
+    if strange:
+        parser.error(f"--nets: expected some of {list(problem.nets)}, got {strange}.")
+    torch.set_num_threads(1)  # nets of this size gain nothing from more
+    print(f"{problem.title}. {problem.source}.\n{problem.task}\nSolved: {problem.criterion}\n")
+    runs: list[Run] = []
+    try:
+        measure(problem, nets, arguments.seeds, runs)
+    except KeyboardInterrupt:
+        print("Stopped; what follows is what was done." if runs else "Stopped; no net was done.")
+    if not runs:
+        return
+    print(f"\n{table(problem, runs)}\n")
+    report = Report(problem.title, problem.source)
+    report.figure("Learning", drawn(problem, runs, gradients_of(problem)))
+    print("Picture:", report.write(arguments.out / f"{problem.name}.html"))
+
+
+def measure(problem: Problem, nets: Sequence[str], seeds: int, runs: list[Run]) -> None:
+    """Train every net with every seed, show how it goes, and add each to ``runs`` when done."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, transient=True) as progress:
+        for name, seed in itertools.product(nets, range(seeds)):
+            label = f"{name}, seed {seed}"
+            bar = progress.add_task(label, total=problem.budget, state="")
+
+            def tell(seen: int, loss: float, wrong: float, bar: TaskID = bar) -> None:
+                state = f"loss {loss:.3g}, {100 * wrong:.3g} % wrong"
+                progress.update(bar, completed=seen, state=state)
+
+            run = fit(problem, name, seed, tell)
+            runs.append(run)
+            progress.remove_task(bar)
+            progress.console.print(
+                f"{label}: {'solved' if run.solved else 'not solved'} after {run.seen:,}"
+                f" {problem.items}, {run.minutes:.1f} min; test: {run.test}",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
