@@ -46,9 +46,9 @@ def main() -> None:
     if strange:
         parser.error(f"--nets: expected some of {list(problem.nets)}, got {strange}.")
     torch.set_num_threads(1)  # nets of this size gain nothing from more
-    print(f"{problem.title}. {problem.source}.\n{problem.task}\nSolved: {problem.criterion}\n")
     runs: list[Run] = []
     try:
+        print(f"{problem.title}. {problem.source}.\n{problem.task}\nSolved: {problem.criterion}\n")
         measure(problem, nets, arguments.seeds, runs)
     except KeyboardInterrupt:
         print("Stopped; what follows is what was done." if runs else "Stopped; no net was done.")

@@ -98,7 +98,7 @@ def drawn(
             row=1,
             col=2,
         )
-    figure.update_yaxes(type="log", exponentformat="power", row=1, col=1)
+    figure.update_yaxes(type="log", exponentformat="power", dtick="D2", row=1, col=1)
     largest = max((max(norms) for norms in gradients.values()), default=1.0)
     top = float(torch.tensor(max(largest, 1.0)).log10()) + 0.5
     figure.update_yaxes(
