@@ -2,7 +2,7 @@
 
     python benchmarks/classics.py                   all problems
     python benchmarks/classics.py adding reber      some of them; the others stay as they are
-    python benchmarks/classics.py --pictures        draws the pictures anew, without measuring
+    python benchmarks/classics.py --pictures        makes page and pictures anew, without measuring
 
 A problem's runs go to `results/classics.json` once all its seeds are done, and from there to
 `results/classics.md` and `docs/img/classics_*.png`. Pictures are taken by Chromium; without one
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("problems", nargs="*", help=f"some of {', '.join(PROBLEMS)}")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--pictures", action="store_true", help="only draw the pictures")
+    parser.add_argument("--pictures", action="store_true", help="only make page and pictures")
     arguments = parser.parse_args()
     chosen = arguments.problems or list(PROBLEMS)
     strange = set(chosen) - set(PROBLEMS)
@@ -55,6 +55,7 @@ def main() -> None:
             known[name] = measured(PROBLEMS[name], arguments.seeds)
             NUMBERS.write_text(json.dumps(known, ensure_ascii=False))
             PAGE.write_text(page(known))
+    PAGE.write_text(page(known))
     for name in chosen:
         if name in known:
             photographed(PROBLEMS[name], known[name])
@@ -79,9 +80,19 @@ def measured(problem: Problem, seeds: int) -> dict[str, Any]:
     }
     return {
         "machine": machine(1),
+        "training": training(problem),
         "runs": [saved(run) for run in runs],
         "gradients": gradients,
     }
+
+
+def training(problem: Problem) -> str:
+    """Return how the nets of a problem are trained, in a sentence."""
+    falls = f", halved every {problem.halving:,} {problem.items}" if problem.halving else ""
+    return (
+        f"Adam with a learning rate of {problem.learning_rate:g}{falls}; at most"
+        f" {problem.budget:,} {problem.items}."
+    )
 
 
 def page(known: dict[str, Any]) -> str:
@@ -104,13 +115,22 @@ def page(known: dict[str, Any]) -> str:
                 "",
                 f"Criterion: {problem.criterion}",
                 "",
-                f"At most {problem.budget:,} {problem.items} to train on.",
+                known[name]["training"],
                 "",
                 table(problem, runs),
+                "",
+                reach(known[name]["gradients"]),
                 "",
                 f"{known[name]['machine']}.",
             ]
     return "\n".join([*parts, ""])
+
+
+def reach(gradients: dict[str, list[float]]) -> str:
+    """Return how much of the gradient is left fifty steps back, or as far as all nets go."""
+    steps = min(50, *(len(norms) - 1 for norms in gradients.values()))
+    left = "; ".join(f"{name} {norms[steps]:.2g}" for name, norms in gradients.items())
+    return f"Gradient by the state {steps} steps before the answer, before training: {left}."
 
 
 def photographed(problem: Problem, entry: dict[str, Any]) -> None:
