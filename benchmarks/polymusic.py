@@ -12,8 +12,9 @@ with the second frame of a piece, which is the score that published numbers are 
 average over all frames, the first predicted from silence, stands beside it.
 
 After each epoch the validation pieces are scored; the weights of the best epoch are kept, and only
-they see the test pieces. The settings were chosen by `--search`, which does not see the test pieces
-at all; its outcome is in `results/polymusic_search.md`, that of the test in `results/polymusic.md`.
+they see the test pieces. The settings were chosen on the validation pieces, too: `--search` trains
+with those of `SEARCH`, does not see the test pieces at all, and writes
+`results/polymusic_search.md`; the outcome of the test is in `results/polymusic.md`.
 
 Published scores: S. Bai, J. Z. Kolter, V. Koltun, "An empirical evaluation of generic convolutional
 and recurrent networks for sequence modeling", arXiv:1803.01271, table 1.
