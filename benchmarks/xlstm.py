@@ -32,7 +32,12 @@ from gatewise.ops.reference.mlstm import Written, mlstm_steps
 HEADS = 4
 SLSTM_SHAPES = [Shape(100, 32, 128), Shape(100, 64, 256), Shape(128, 64, 512), Shape(1000, 1, 256)]
 TIMES_LSTM = 1.6
-MLSTM_SHAPES = [Shape(1024, 1, 256), Shape(1024, 8, 256), Shape(1024, 32, 128)]
+MLSTM_SHAPES = [
+    Shape(1024, 1, 256),
+    Shape(1024, 8, 256),
+    Shape(1024, 8, 512),
+    Shape(1024, 32, 128),
+]
 TIMES_STEPS = 10.0
 PAIR = (
     "layer",
