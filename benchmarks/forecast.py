@@ -1,7 +1,7 @@
 """Long-horizon forecasts of ETTh1 beside published scores.
 
-    python benchmarks/forecast.py --data ../shared/data
-    python benchmarks/forecast.py --data ../shared/data --search
+    python benchmarks/forecast.py --data DIR
+    python benchmarks/forecast.py --data DIR --search
 
 The customary set-up: seven channels as seven series of one model, look-back 96, 12, 4 and 4 months
 of 30 days to train, validate and test, all standardised by the training rows; no batch is dropped,

@@ -1,8 +1,8 @@
 """Polyphonic music: which of 88 notes sound in the next frame, beside published scores.
 
-    python benchmarks/polymusic.py --data ../shared/data
-    python benchmarks/polymusic.py --data ../shared/data --search
-    python benchmarks/polymusic.py --data ../shared/data --sets JSB_Chorales --seeds 1
+    python benchmarks/polymusic.py --data DIR
+    python benchmarks/polymusic.py --data DIR --search
+    python benchmarks/polymusic.py --data DIR --sets JSB_Chorales --seeds 1
 
 The piano rolls and splits of N. Boulanger-Lewandowski, Y. Bengio, P. Vincent, "Modeling temporal
 dependencies in high-dimensional sequences", ICML 2012, as the .mat files of Bai, Kolter & Koltun
