@@ -324,6 +324,8 @@ def test_refused():
         SLSTMBlock(E, heads=5)
     with pytest.raises(InvalidValueError, match=r"slstm_at.*positions from 0 to 1"):
         XLSTM(E, 2, slstm_at=[2])
+    with pytest.raises(InvalidValueError, match=r"position\): expected a place from 0 to 2, got 3"):
+        SLSTMBlock(E, num_blocks=3, position=3)
     with pytest.raises(InvalidValueError, match="num_blocks"):
         XLSTM(E, 0)
     with pytest.raises(InvalidStateError, match=r"hx\): expected 5 tensors"):

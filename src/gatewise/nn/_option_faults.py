@@ -102,8 +102,10 @@ def _cell_faults(where: str, options: Mapping[str, Any]) -> list[GatewiseError]:
         faults.append(
             InvalidValueError(f"{where}(cell_clip)", "None or a positive number", repr(clip))
         )
-    if "chunk_size" in options:
-        faults += count_faults(where, {"chunk_size": options["chunk_size"]})
+    chunk = options.get("chunk_size", 1)
+    if not isinstance(chunk, int) or isinstance(chunk, bool) or chunk < 1:
+        expected = "a number of steps, at least 1"
+        faults.append(InvalidValueError(f"{where}(chunk_size)", expected, repr(chunk)))
     if "batch_norm_steps" in options:
         faults += _batch_norm_faults(f"{where}(batch_norm_steps)", options)
     faults += [
@@ -118,15 +120,6 @@ def _cell_faults(where: str, options: Mapping[str, Any]) -> list[GatewiseError]:
     if options.get("forget_gate", True) is False:
         faults += _without_forget_gate(where, options)
     return faults
-
-
-def count_faults(where: str, counts: Mapping[str, object]) -> list[GatewiseError]:
-    """Return what is wrong with numbers that must be at least 1."""
-    return [
-        InvalidValueError(f"{where}({name})", "an int, at least 1", repr(value))
-        for name, value in counts.items()
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1
-    ]
 
 
 def heads_faults(where: str, heads: object, width: int, of: str) -> list[GatewiseError]:

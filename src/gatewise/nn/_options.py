@@ -20,6 +20,16 @@ from gatewise.errors import GatewiseError, InvalidStateError
 ENTRY: Final = "_extra_state"
 """The last part of the entry's key, as torch has it."""
 
+_OF_TORCH: Final = {
+    "proj_size": 0,
+    "num_layers": 1,
+    "bias": True,
+    "batch_first": False,
+    "dropout": 0.0,
+    "bidirectional": False,
+}
+"""Options of torch's recurrent layers, in its order, and their defaults."""
+
 
 class ModuleWithOptions(nn.Module):
     """A module whose options are known by name, some of which are part of its state dict.
@@ -101,6 +111,14 @@ class ModuleWithOptions(nn.Module):
         pairs = {name: self.options[name] for name in self.travelling}
         values, usual = ({name: pair[n] for name, pair in pairs.items()} for n in (0, 1))
         return json.loads(json.dumps(values)), json.loads(json.dumps(usual))
+
+
+def shown_options(layer: ModuleWithOptions) -> list[str]:
+    """Return ``name=value`` of every option that is not its default: torch's, then ours."""
+    pairs = {name: (getattr(layer, name, usual), usual) for name, usual in _OF_TORCH.items()}
+    pairs |= layer.options
+    pairs.pop("generator", None)  # its repr is an address
+    return [f"{name}={value}" for name, (value, usual) in pairs.items() if value != usual]
 
 
 def _read(entry: object) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from gatewise.nn._frozen import Frozen
 from gatewise.nn._initial_values import Init, draw_as_torch, set_initial_values
 from gatewise.nn._layout import Arranged, States, arrange, restore, restore_trace, zero_padding
 from gatewise.nn._masks import draw_seed, drop_between, drop_input, drop_weights
-from gatewise.nn._options import ModuleWithOptions
+from gatewise.nn._options import ModuleWithOptions, shown_options
 from gatewise.nn._precision import Precision, autocast_dtype, takes_bf16
 from gatewise.nn._running_averages import register_averages, reset_averages, statistics_of
 from gatewise.nn._sequence_layer import SequenceLayer
@@ -186,18 +186,7 @@ class RecurrentLayer(SequenceLayer, TorchMethods, ModuleWithOptions):
 
     def extra_repr(self) -> str:
         """Show the sizes and every option that is not torch's default."""
-        options = {
-            "proj_size": (self.proj_size, 0),
-            "num_layers": (self.num_layers, 1),
-            "bias": (self.bias, True),
-            "batch_first": (self.batch_first, False),
-            "dropout": (self.dropout, 0.0),
-            "bidirectional": (self.bidirectional, False),
-            **self.options,
-        }
-        del options["generator"]  # its repr is an address
-        shown = [f"{name}={value}" for name, (value, usual) in options.items() if value != usual]
-        return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
+        return ", ".join([str(self.input_size), str(self.hidden_size), *shown_options(self)])
 
     @property
     def _initial_names(self) -> list[list[str]]:

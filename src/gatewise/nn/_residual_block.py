@@ -31,7 +31,6 @@ class ResidualBlock(LayerInTorch):
         size: Features of input and output.
         heads: Parts that do not mix in time.
         counts: Other sizes by name, at least 1.
-        parts: What the heads divide: its name and size.
         conv_size: Steps that the convolution sees.
         num_blocks: Of the stack.
         bias: Whether projections have biases.
@@ -49,7 +48,6 @@ class ResidualBlock(LayerInTorch):
         heads: int,
         *,
         counts: Mapping[str, int],
-        parts: tuple[str, int],
         conv_size: int,
         num_blocks: int,
         bias: bool,
@@ -60,8 +58,6 @@ class ResidualBlock(LayerInTorch):
         flags = {"bias": bias, "batch_first": batch_first}
         numbers = {"size": size, **counts, "conv_size": conv_size, "num_blocks": num_blocks}
         faults = _validate.size_faults(self.kind, numbers, flags, dropout)
-        if not faults:
-            faults += heads_faults(self.kind, heads, parts[1], parts[0])
         if not faults and conv_size < 2:
             expected = "at least 2 steps"
             faults.append(InvalidValueError(f"{self.kind}(conv_size)", expected, str(conv_size)))
@@ -101,6 +97,9 @@ class ResidualBlock(LayerInTorch):
             GatewiseError: An argument does not fit; also the builtin error that torch raises.
         """
         return self._run(input, hx, lengths, reset, trace=trace, recompute=recompute)
+
+    def _check_heads(self, width: int, of: str) -> None:
+        _validate.raise_faults(self.kind, heads_faults(self.kind, self.heads, width, of))
 
     def _check_divides(self, name: str, value: int, of: str, whole: int) -> None:
         if whole % value:

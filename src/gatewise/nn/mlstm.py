@@ -17,6 +17,7 @@ from gatewise.nn import _validate
 from gatewise.nn._layer_in_torch import LayerInTorch, Passed, Run, Steps
 from gatewise.nn._layout import States
 from gatewise.nn._matrix_memory import MEMORY, memory_shapes, remember
+from gatewise.nn._options import shown_options
 from gatewise.ops.reference.sequence import widen
 
 ForgetGate = Literal["sigmoid", "exponential"]
@@ -216,17 +217,7 @@ class MLSTM(LayerInTorch):
 
     def extra_repr(self) -> str:
         """Show the sizes and every option that is not the default."""
-        options = {
-            "num_layers": (self.num_layers, 1),
-            "bias": (self.bias, True),
-            "batch_first": (self.batch_first, False),
-            "dropout": (self.dropout, 0.0),
-            "bidirectional": (self.bidirectional, False),
-            **self.options,
-        }
-        del options["generator"]  # its repr is an address
-        shown = [f"{name}={value}" for name, (value, usual) in options.items() if value != usual]
-        return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
+        return ", ".join([str(self.input_size), str(self.hidden_size), *shown_options(self)])
 
     def _trace(self, shown: Mapping[str, Tensor]) -> MLSTMTrace:
         return MLSTMTrace(**shown)

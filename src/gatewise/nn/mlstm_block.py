@@ -90,18 +90,19 @@ class MLSTMBlock(ResidualBlock):
         dtype: torch.dtype | None = None,
         num_blocks: int = 1,
     ) -> None:
-        inner = 2 * size if inner_size is None else inner_size
+        sizes = {"block_size": block_size, "chunk_size": chunk_size}
         super().__init__(
             size,
             heads,
-            counts={"inner_size": inner, "block_size": block_size, "chunk_size": chunk_size},
-            parts=("inner_size", inner),
+            counts=sizes if inner_size is None else {"inner_size": inner_size, **sizes},
             conv_size=conv_size,
             num_blocks=num_blocks,
             bias=bias,
             dropout=dropout,
             batch_first=batch_first,
         )
+        inner = 2 * size if inner_size is None else inner_size
+        self._check_heads(inner, "inner_size")
         self._check_divides("block_size", block_size, "inner_size", inner)
         made: Factory = {"device": device, "dtype": dtype}
         self.inner_size = inner

@@ -17,6 +17,7 @@ from gatewise.nn import _validate
 from gatewise.nn._layer_in_torch import LayerInTorch, Passed, Run, Steps
 from gatewise.nn._layout import States
 from gatewise.nn._option_faults import type_and_value
+from gatewise.nn._options import shown_options
 from gatewise.nn._own_cell import OwnStep, cell_faults, shape_of
 from gatewise.ops.reference.sequence import NO_CONTEXT, run_steps
 
@@ -166,16 +167,8 @@ class Recurrent(LayerInTorch):
 
     def extra_repr(self) -> str:
         """Show the cell, the sizes, and what is not the default."""
-        options = {
-            "num_layers": (self.num_layers, 1),
-            "batch_first": (self.batch_first, False),
-            "dropout": (self.dropout, 0.0),
-            "bidirectional": (self.bidirectional, False),
-            "residual": (self.residual, False),
-        }
-        shown = [f"{name}={value}" for name, (value, usual) in options.items() if value != usual]
         name = getattr(self.cell, "__name__", repr(self.cell))
-        return ", ".join([name, str(self.input_size), str(self.hidden_size), *shown])
+        return ", ".join([name, str(self.input_size), str(self.hidden_size), *shown_options(self)])
 
     def _as_hx(self, states: States) -> Any:
         return states if len(self.states) > 1 else states[0]

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gatewise.errors import InvalidValueError
 from gatewise.nn._causal_conv import CausalConv
 from gatewise.nn._layer_in_torch import Passed, Run, Steps
 from gatewise.nn._layout import States
@@ -72,14 +73,17 @@ class SLSTMBlock(ResidualBlock):
         super().__init__(
             size,
             heads,
-            counts={"feedforward_size": feedforward_size or 1, "position": position + 1},
-            parts=("size", size),
+            counts={"feedforward_size": feedforward_size} if feedforward_size else {},
             conv_size=conv_size,
             num_blocks=num_blocks,
             bias=bias,
             dropout=dropout,
             batch_first=batch_first,
         )
+        self._check_heads(size, "size")
+        if position not in range(num_blocks):
+            expected = f"a place from 0 to {num_blocks - 1}"
+            raise InvalidValueError("SLSTMBlock(position)", expected, repr(position))
         made: Factory = {"device": device, "dtype": dtype}
         self.position = position
         self.norm = nn.LayerNorm(size, bias=False, **made)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Literal
 
 import torch
@@ -53,7 +53,7 @@ class XLSTM(Stack):
         size: int,
         num_blocks: int,
         *,
-        slstm_at: Sequence[int] | Literal["all"] = (),
+        slstm_at: Collection[int] | Literal["all"] = (),
         heads: int = 4,
         inner_size: int | None = None,
         feedforward_size: int | None = None,
@@ -67,8 +67,9 @@ class XLSTM(Stack):
     ) -> None:
         faults = _validate.size_faults("XLSTM", {"num_blocks": num_blocks}, {}, dropout)
         _validate.raise_faults("XLSTM", faults)
-        positions = set(range(num_blocks) if slstm_at == "all" else slstm_at)
-        if not positions <= set(range(num_blocks)):
+        every = range(num_blocks)
+        positions = every if slstm_at == "all" else slstm_at
+        if not isinstance(positions, Collection) or not set(positions) <= set(every):
             expected = f"positions from 0 to {num_blocks - 1}, or 'all'"
             raise InvalidValueError("XLSTM(slstm_at)", expected, repr(slstm_at))
         blocks: list[nn.Module] = [
@@ -97,7 +98,7 @@ class XLSTM(Stack):
                 dtype=dtype,
                 num_blocks=num_blocks,
             )
-            for position in range(num_blocks)
+            for position in every
         ]
         norm = nn.LayerNorm(size, bias=False, device=device, dtype=dtype)
         super().__init__(*blocks, norm, batch_first=batch_first)

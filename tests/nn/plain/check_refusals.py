@@ -227,3 +227,24 @@ def test_an_unknown_backend_is_refused():
     expected = r"use_backend\(backend\): expected 'auto' or 'native' or 'reference', got 'gpu'"
     with pytest.raises(ValueError, match=expected), gatewise.use_backend("gpu"):
         raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("make", "place"),
+    [
+        (lambda: gatewise.nn.XLSTM(8, 2, slstm_at=1), "XLSTM(slstm_at)"),
+        (lambda: gatewise.nn.XLSTM(8, "2"), "XLSTM(num_blocks)"),
+        (lambda: gatewise.nn.MLSTMBlock(None), "MLSTMBlock(size)"),
+        (lambda: gatewise.nn.MLSTMBlock(8, inner_size=8.0), "MLSTMBlock(inner_size)"),
+        (lambda: gatewise.nn.MLSTMBlock(8, bias=1), "MLSTMBlock(bias)"),
+        (lambda: gatewise.nn.SLSTMBlock(8, heads="2"), "SLSTMBlock(heads)"),
+        (lambda: gatewise.nn.SLSTMBlock(8, position="last"), "SLSTMBlock(position)"),
+        (lambda: gatewise.nn.MLSTM(3, 8, chunk_size=2.5), "MLSTM(chunk_size)"),
+        (lambda: gatewise.nn.MLSTM(3, 8, heads=True), "MLSTM(heads)"),
+        (lambda: gatewise.nn.MLSTM(3, 8)(torch.zeros(2, 1, 3), torch.zeros(1)), "MLSTM(hx)"),
+    ],
+)
+def test_newer_cells_name_what_is_wrong(make, place):
+    with pytest.raises(GatewiseError) as refusal:
+        make()
+    assert str(refusal.value).startswith(f"{place}: expected ")
