@@ -145,11 +145,12 @@ def test_gates_stand_in_rows_sorted_by_the_forget_gate(gates):
 
 
 def test_gates_and_states_have_scales_that_mean_something(gates):
-    layout = figures.gates_figure(gates).layout
+    figure = figures.gates_figure(gates)
+    layout, own = figure.layout, figure.layout[figure.data[-1].coloraxis]
     assert (layout.coloraxis.cmin, layout.coloraxis.cmax) == (0, 1)
     assert (layout.coloraxis2.cmin, layout.coloraxis2.cmax) == (-1, 1)
-    assert layout.coloraxis3.cmax == pytest.approx(np.percentile(np.abs(gates["c"]), 99))
-    assert layout.coloraxis3.cmin == -layout.coloraxis3.cmax
+    assert own.cmax == pytest.approx(np.percentile(np.abs(gates["c"]), 99))
+    assert own.cmin == -own.cmax
     middle = layout.coloraxis2.colorscale[2]
     assert middle == (0.5, theme.colour("paper"))
 
@@ -159,6 +160,60 @@ def test_gates_caption_says_how_long_units_remember(gates):
     half_lives = np.log(0.5) / np.log([0.5, 0.1, 0.6, 0.99, 0.7, 0.4])
     text = caption(figures.gates_figure(gates))
     assert f"for {np.median(half_lives):.2g} steps, the top one for {half_lives[3]:.2g}" in text
+
+
+def _rows(figure: go.Figure) -> dict[str, tuple[str, str]]:
+    """The title of each row and the colour axis it uses, by the name in its hover text."""
+    titles = [item.text.removeprefix("<b>").removesuffix("</b>") for item in _titles_of(figure)]
+    names = [item.hovertemplate.split()[0] for item in figure.data]
+    axes = [item.coloraxis for item in figure.data]
+    return dict(zip(names, zip(titles, axes, strict=True), strict=True))
+
+
+def _titles_of(figure: go.Figure) -> list:
+    return [item for item in figure.layout.annotations if item.text.startswith("<b>")]
+
+
+def test_gates_of_a_gru_are_called_by_their_names_and_z_tells_the_memory(gates):
+    trace = {"r": gates["i"], "z": gates["f"], "n": gates["g"], "h": gates["h"]}
+    figure = figures.gates_figure(trace)
+    assert _rows(figure) == {
+        "r": ("reset gate r", "coloraxis"),
+        "z": ("update gate z", "coloraxis"),
+        "n": ("candidate n", "coloraxis2"),
+        "h": ("output h", "coloraxis2"),
+    }
+    np.testing.assert_allclose(figure.data[1].z, gates["f"][:, [3, 4, 2, 0, 5, 1]].T, rtol=1e-6)
+    assert "mean update gate, the longest memory on top" in caption(figure)
+
+
+def test_z_of_a_minimal_gru_lets_in_what_is_new(gates):
+    trace = {"z": gates["f"], "n": 3 * gates["g"], "h": gates["h"]}
+    figure = figures.gates_figure(trace)
+    np.testing.assert_allclose(figure.data[0].z, gates["f"][:, [1, 5, 0, 2, 4, 3]].T, rtol=1e-6)
+    # A candidate beyond 1 has a scale of its own.
+    assert _rows(figure)["n"][1] != _rows(figure)["h"][1] == "coloraxis2"
+
+
+def test_with_a_stabiliser_names_mean_those_of_xlstm(gates):
+    heads = gates["c"][:, :2]
+    trace = {"log_i": heads, "log_f": heads, "z": gates["g"], "o": gates["o"], "c": gates["c"]}
+    figure = figures.gates_figure(trace | {"n": gates["c"], "m": heads, "h": gates["h"]})
+    rows = _rows(figure)
+    assert [title for title, _ in rows.values()] == [
+        "output gate o",
+        "output h",
+        "cell input z",
+        "cell state c",
+        "input gate, log i",
+        "forget gate, log f",
+        "normaliser n",
+        "stabiliser m",
+    ]
+    assert (rows["o"][1], rows["z"][1]) == ("coloraxis", "coloraxis2")
+    assert len({axis for _, axis in rows.values()}) == 8
+    assert "one unit of the layer, or one head" in caption(figure)
+    assert "sorted" not in caption(figure)
 
 
 def test_large_gates_are_averaged_and_sampled_and_the_caption_says_so():

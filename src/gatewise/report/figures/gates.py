@@ -1,8 +1,9 @@
-"""The gates and states of an LSTM layer over time, one heatmap each, on one time axis."""
+"""The gates and states of a recurrent layer over time, one heatmap each, on one time axis."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -16,29 +17,41 @@ from gatewise.report.figures.lines import axis_values, base_figure, escape
 STEP_LIMIT = 512
 UNIT_LIMIT = 64
 
-TITLES = {
+GATES = {
     "i": "input gate i",
     "f": "forget gate f",
+    "r": "reset gate r",
+    "z": "update gate z",
     "o": "output gate o",
-    "g": "candidate g",
-    "h": "output h",
-    "c": "cell state c",
 }
-"""The rows in their order from the top: first what lies in 0..1, then in -1..1, then unbounded."""
+CENTRED = {"g": "candidate g", "n": "candidate n", "h": "output h"}
+STATES = {"c": "cell state c"}
+EXPONENTIAL = {
+    "z": "cell input z",
+    "log_i": "input gate, log i",
+    "log_f": "forget gate, log f",
+    "q": "query q",
+    "k": "key k",
+    "v": "value v",
+    "n": "normaliser n",
+    "m": "stabiliser m",
+}
+"""Where the trace has a stabiliser, of sLSTM and mLSTM, these names mean this."""
 
 
 def gates_figure(gates: Mapping[str, ArrayLike], labels: ArrayLike | None = None) -> go.Figure:
     """Draw each gate and state as a heatmap: time to the right, one thin row for each unit.
 
     Args:
-        gates: T×H arrays (h may be T×P) under the names i, f, g, o, c, h; any of them, at least
-            one. Other names are drawn below, as unbounded states are.
+        gates: T×H arrays under the names that the ``Trace`` of a layer has, at least one; rows of
+            another width (P of h, one for each head) may stand among them, and other names below.
         labels: T times, dates or numbers; None counts from 1.
 
     Returns:
-        A figure. Gates (0..1) share one colour scale, g and h (-1..1) another, c has its own.
-        Units are sorted by their mean forget gate, the longest memory on top. More than 512
-        steps are averaged in groups and more than 64 units sampled, and the caption says so.
+        A figure. Gates (0..1) share one colour scale, candidates and outputs another if they lie
+        in -1..1, and all else has its own. Units are sorted by how much they keep of their state,
+        the longest memory on top. More than 512 steps are averaged in groups and more than 64
+        units sampled, and the caption says so.
 
     Raises:
         InvalidValueError: There is no array, or their shapes do not fit together.
@@ -50,13 +63,14 @@ def gates_figure(gates: Mapping[str, ArrayLike], labels: ArrayLike | None = None
         raise InvalidValueError(
             "gates_figure: labels", f"{steps} times", f"{len(times)}", "Pass one for each step."
         )
-    order = _order(arrays.get("f"))
+    titles, memory = _titles(arrays), _memory(arrays)
+    order = None if memory is None else np.argsort(-memory.kept, kind="stable")
     group = -(-steps // STEP_LIMIT)
     figure = make_subplots(
         rows=len(arrays),
         cols=1,
         shared_xaxes=True,
-        subplot_titles=[f"<b>{escape(TITLES.get(name, name))}</b>" for name in arrays],
+        subplot_titles=[f"<b>{escape(title)}</b>" for title in titles.values()],
         vertical_spacing=0.3 / max(len(arrays), 6),
     )
     figure.update_annotations(x=0, xanchor="left")
@@ -80,9 +94,8 @@ def gates_figure(gates: Mapping[str, ArrayLike], labels: ArrayLike | None = None
     return base_figure(
         figure,
         height=70 + 124 * len(arrays),
-        caption=_caption(arrays, order, group),
-        alt=f"Heatmaps of {', '.join(TITLES.get(name, name) for name in arrays)} over {steps}"
-        " steps, one row for each unit.",
+        caption=_caption(arrays, memory, group),
+        alt=f"Heatmaps of {', '.join(titles.values())} over {steps} steps, one row for each unit.",
         hovermode="closest",
         margin={"t": 28},
         **axes.layout(),
@@ -94,23 +107,24 @@ class _ColourAxes:
 
     def __init__(self, figure: go.Figure, arrays: Mapping[str, np.ndarray]) -> None:
         self.figure = figure
-        self.names = list(arrays)
+        self.axes: dict[str, str] = {}
         self.rows: dict[str, list[int]] = {}
-        for row, name in enumerate(arrays, start=1):
-            self.rows.setdefault(self.of(name), []).append(row)
-        self.reach = {
-            axis: max(_reach(arrays[self.names[row - 1]]) for row in rows)
-            for axis, rows in self.rows.items()
-        }
+        self.reach: dict[str, float] = {}
+        titles = _titles(arrays)
+        centred = {EXPONENTIAL["z"]} if "m" in arrays else set(CENTRED.values())
+        for row, (name, values) in enumerate(arrays.items(), start=1):
+            axis = f"coloraxis{2 + row}"
+            if titles[name] in GATES.values():
+                axis = "coloraxis"
+            elif titles[name] in centred and np.nanmax(np.abs(values)) <= 1:
+                axis = "coloraxis2"
+            self.axes[name] = axis
+            self.rows.setdefault(axis, []).append(row)
+            self.reach[axis] = 1.0 if axis == "coloraxis2" else _reach(values)
 
     def of(self, name: str) -> str:
         """Return the colour axis of the row ``name``."""
-        if name in ("i", "f", "o"):
-            return "coloraxis"
-        if name in ("g", "h"):
-            return "coloraxis2"
-        known = [other for other in self.names if other not in ("i", "f", "o", "g", "h")]
-        return f"coloraxis{3 + known.index(name)}"
+        return self.axes[name]
 
     def layout(self) -> dict[str, object]:
         """Return the layout entries of all colour axes."""
@@ -118,8 +132,8 @@ class _ColourAxes:
 
     def _axis(self, axis: str, rows: list[int]) -> dict[str, object]:
         bottom, top = self._domain(rows[-1])[0], self._domain(rows[0])[1]
-        reach = {"coloraxis": 1.0, "coloraxis2": 1.0}.get(axis, self.reach[axis])
         gate = axis == "coloraxis"
+        reach = 1.0 if gate else self.reach[axis]
         return {
             "colorscale": theme.gate_scale() if gate else theme.state_scale(),
             "cmin": 0.0 if gate else -reach,
@@ -143,8 +157,7 @@ def _checked(gates: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
     where = "gates_figure: gates"
     if not gates:
         raise InvalidValueError(where, "at least one array", "none", "Pass a trace's gates.")
-    names = [name for name in TITLES if name in gates]
-    names += [name for name in gates if name not in TITLES]
+    names = list(_titles(gates))
     arrays = {name: np.asarray(gates[name], dtype=np.float64) for name in names}
     steps = {array.shape[0] for array in arrays.values() if array.ndim == 2 and array.size}
     if len(steps) != 1 or any(array.ndim != 2 or not array.size for array in arrays.values()):
@@ -158,8 +171,32 @@ def _checked(gates: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _order(forget: np.ndarray | None) -> np.ndarray | None:
-    return None if forget is None else np.argsort(-forget.mean(axis=0), kind="stable")
+def _titles(gates: Mapping[str, object]) -> dict[str, str]:
+    """Return the title of each row from the top: gates, then what lies in -1..1, then the rest."""
+    known = GATES | CENTRED | STATES
+    if "m" in gates:
+        known = {"o": GATES["o"], "h": CENTRED["h"], "z": EXPONENTIAL["z"]} | STATES | EXPONENTIAL
+    titles = {name: title for name, title in known.items() if name in gates}
+    return titles | {name: name for name in gates if name not in known}
+
+
+class _Memory(NamedTuple):
+    """What the units keep of their state: on average over the steps, [H], and by which gate."""
+
+    kept: np.ndarray
+    gate: str
+    state: str
+
+
+def _memory(arrays: Mapping[str, np.ndarray]) -> _Memory | None:
+    mean = {name: values.mean(axis=0) for name, values in arrays.items()}
+    if "m" in arrays or not ({"f", "z"} & set(arrays)):
+        return None
+    if "f" in arrays:
+        return _Memory(mean["f"], "forget gate", "cell state" if "c" in arrays else "state")
+    if "r" in arrays:  # h' = (1 - z)·n + z·h
+        return _Memory(mean["z"], "update gate", "state")
+    return _Memory(1 - mean["z"], "1 - z", "state")
 
 
 def _spread(count: int, limit: int) -> np.ndarray:
@@ -178,21 +215,23 @@ def _reach(values: np.ndarray) -> float:
     return reach if reach > 0 else 1.0
 
 
-def _caption(arrays: Mapping[str, np.ndarray], order: np.ndarray | None, group: int) -> list[str]:
-    parts = ["Each thin row is one unit of the layer; time runs to the right."]
-    if order is not None:
-        parts.append("Units are sorted by their mean forget gate, the longest memory on top.")
-        forget = arrays["f"].mean(axis=0)
-        steps = np.log(0.5) / np.log(np.clip(forget, 1e-6, 1 - 1e-6))
+def _caption(arrays: Mapping[str, np.ndarray], memory: _Memory | None, group: int) -> list[str]:
+    widest = max(array.shape[1] for array in arrays.values())
+    narrow = any(array.shape[1] < widest for array in arrays.values()) and "m" in arrays
+    row = "one unit of the layer, or one head" if narrow else "one unit of the layer"
+    parts = [f"Each thin row is {row}; time runs to the right."]
+    if memory is not None:
+        parts.append(f"Units are sorted by their mean {memory.gate}, the longest memory on top.")
+        steps = np.log(0.5) / np.log(np.clip(memory.kept, 1e-6, 1 - 1e-6))
         parts.append(
-            f"At its mean forget gate, the median unit keeps half of its cell state for"
+            f"At its mean {memory.gate}, the median unit keeps half of its {memory.state} for"
             f" {np.median(steps):.2g} steps, the top one for {steps.max():.2g}."
         )
     if "c" in arrays:
         parts.append("The colours of c saturate beyond its 99th percentile.")
     if group > 1:
         parts.append(f"Each column is the mean of {group} steps.")
-    units = max(array.shape[1] for array in arrays.values())
-    if units > UNIT_LIMIT:
-        parts.append(f"Shown: {UNIT_LIMIT} of {units} units, evenly spread over that order.")
+    if widest > UNIT_LIMIT:
+        spread = "all" if memory is None else "that order"
+        parts.append(f"Shown: {UNIT_LIMIT} of {widest} units, evenly spread over {spread}.")
     return parts
