@@ -53,6 +53,7 @@ bench: setup
 	$(BENCH)/variants.py
 	$(BENCH)/minimal.py
 	$(BENCH)/xlstm.py
+	$(BENCH)/cross_entropy.py
 	$(BENCH)/keras_layers.py
 	$(BENCH)/scaling.py
 

@@ -11,7 +11,7 @@
 
 namespace gatewise {
 
-enum class Status : int { ok = 0, no_memory = 1, bad_length = 2 };
+enum class Status : int { ok = 0, no_memory = 1, bad_length = 2, bad_target = 3 };
 
 // Of all arrays; with bfloat16 they are float32, and the products of x, h and the gradients of gates
 // take their operands rounded to bfloat16, while sums and states stay float32. Projections and
@@ -125,6 +125,23 @@ struct LayerTrace {
   void* cells[3];
 };
 
+// The cross-entropy of the outputs W·x + b of a linear layer, for every row of x, and its gradients:
+// what they read, then what they write. Products are as the precision has them.
+struct CrossEntropy {
+  int64_t rows, input, classes;  // N, H, V
+  const void* x;                 // N×H, rows x_row elements apart
+  int64_t x_row;
+  const void* weight;            // V×H
+  const void* bias;              // V, or null
+  const int64_t* target;         // N, each below V; negative for a row that does not count
+  double smoothing;              // of the labels, 0 to 1
+  const void* scale;             // N, the gradients of the losses; null when no gradient is wanted
+  void* loss;                    // N, zero where rows do not count
+  void* grad_x;                  // N×H, or null, as all gradients
+  void* grad_weight;             // V×H
+  void* grad_bias;               // V
+};
+
 // The functions of one instruction set, to be called for the precisions that it has.
 struct Kernels {
   const char* isa;
@@ -140,6 +157,7 @@ struct Kernels {
   Status (*pack)(Dtype, const Layer&, void* packed, const Threads&);
   // Lays open what forward has saved.
   Status (*trace)(Dtype, const Layer&, const void* saved, const LayerTrace&, const Threads&);
+  Status (*cross_entropy)(Dtype, const CrossEntropy&, const Threads&);
   // Elementwise out[i] = function(in[i]) for the accuracy tests; `function` 0 sigmoid, 1 tanh, 2 log σ.
   void (*evaluate)(Dtype, int function, const void* in, void* out, int64_t count);
   // out[r·columns + c] = 0 with the probability, else 1 / (1 - probability): word `word` of the counter

@@ -186,6 +186,17 @@ NB_MODULE(_native, m) {
              nb::gil_scoped_release release;
              return checked(k.trace(dtype, layer, pointer<void>(saved), out, {run_parallel, threads}));
            })
+      .def("cross_entropy",
+           [](const Kernels& k, Dtype dtype, int64_t N, int64_t H, int64_t V, Address x, int64_t x_row,
+              Address weight, Address bias, Address target, double smoothing, Address scale,
+              Address loss, Address grad_x, Address grad_weight, Address grad_bias, int threads) {
+             const CrossEntropy call{N, H, V, pointer<void>(x), x_row, pointer<void>(weight),
+                                     pointer<void>(bias), pointer<int64_t>(target), smoothing,
+                                     pointer<void>(scale), pointer<void>(loss), pointer<void>(grad_x),
+                                     pointer<void>(grad_weight), pointer<void>(grad_bias)};
+             nb::gil_scoped_release release;
+             return checked(k.cross_entropy(dtype, call, {run_parallel, threads}));
+           })
       .def("evaluate",
            [](const Kernels& k, Dtype dtype, int function, Address in, Address out, int64_t count) {
              k.evaluate(dtype, function, pointer<void>(in), pointer<void>(out), count);
@@ -222,6 +233,7 @@ NB_MODULE(_native, m) {
       },
       "An uninitialised torch tensor whose memory comes from the workspace and returns to it.");
   m.attr("BAD_LENGTH") = int(Status::bad_length);
+  m.attr("BAD_TARGET") = int(Status::bad_target);
   m.def(
       "kernels",
       [](const std::string& isa, Dtype dtype) { return kernels_for(isa.c_str(), dtype); },

@@ -18,6 +18,8 @@ const CellKernels* const cells[] = {GATEWISE_CELLS(GATEWISE_ADDRESS)};
 
 extern const CellKernels lstm_options_kernels[], gru_options_kernels[];
 
+Status cross_entropy(Dtype dtype, const CrossEntropy& call, const Threads& threads);
+
 // The kernels of a cell; those with options keep what plain ones have no room for.
 const CellKernels& cell(Dtype dtype, Cell which, bool options) {
   const CellKernels* found = cells[int(which)];
@@ -93,6 +95,7 @@ const Kernels kernels = {
        const Threads& threads) {
       return cell(dtype, layer).trace(layer, saved, out, threads);
     },
+    cross_entropy,
     evaluate,
     mask,
     burn,

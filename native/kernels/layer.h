@@ -67,9 +67,6 @@ Status trace(const Layer& layer, const void* saved, const LayerTrace& out,
   return Status::no_memory;
 }
 
-template <typename P>
-constexpr bool compiled = std::is_same_v<P, Bf16> ? GATEWISE_BF16 : GATEWISE_FULL;
-
 template <typename P, template <typename> class CellOf>
 constexpr CellKernels kernels_of() {
   if constexpr (compiled<P>)

@@ -15,6 +15,10 @@ namespace GATEWISE_ISA {
 
 struct Bf16 {};
 
+// Whether this instruction set has been given a precision.
+template <typename P>
+constexpr bool compiled = std::is_same_v<P, Bf16> ? GATEWISE_BF16 : GATEWISE_FULL;
+
 template <typename P>
 struct Operand {
   using Number = P;

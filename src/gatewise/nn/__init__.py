@@ -3,6 +3,7 @@
 from gatewise.nn.cell import GRUCell, LSTMCell, RNNCell
 from gatewise.nn.freeze import freeze, unfreeze
 from gatewise.nn.gru import GRU, GRUTrace
+from gatewise.nn.linear_cross_entropy import LinearCrossEntropy
 from gatewise.nn.lstm import LSTM, Trace
 from gatewise.nn.minimal import MinGRU, MinGRUTrace, MinLSTM, MinLSTMTrace
 from gatewise.nn.mlstm import MLSTM, MLSTMTrace
@@ -25,6 +26,7 @@ __all__ = [
     "GRUCell",
     "GRUTrace",
     "LSTMCell",
+    "LinearCrossEntropy",
     "MLSTMBlock",
     "MLSTMBlockTrace",
     "MLSTMTrace",

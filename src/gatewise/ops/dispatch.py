@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from gatewise.errors import InvalidStateError
 from gatewise.ops import cudnn, kernels, native, operators
 from gatewise.ops._operands import Operands
+from gatewise.ops._surroundings import is_recorded, is_transformed, learns
 from gatewise.ops.apart import run_apart
 from gatewise.ops.backends import Backend, asked
 from gatewise.ops.packed import PackedWeights
@@ -117,7 +117,11 @@ def run_layer(
     run = operators.recurrent
     if name == "reference" or obstacle is not None:
         run = operators.through_reference
-        if name == "auto" and _on_cuda(operands.tensors()) and not _transformed(operands.tensors()):
+        if (
+            name == "auto"
+            and _on_cuda(operands.tensors())
+            and not is_transformed(operands.tensors())
+        ):
             run = _on_cudnn_or_reference
     elif x.dtype is torch.bfloat16:  # which the kernels take in float32
         wide = operands.replaced([tensor.float() for tensor in operands.tensors()])
@@ -129,7 +133,7 @@ def _run(
     run: Callable[..., Any], operands: Operands, recompute: int | None, *, trace: bool
 ) -> LayerResult:
     steps = operands.x.shape[0]
-    if recompute is None or recompute >= steps or not operators.learns(operands.tensors()):
+    if recompute is None or recompute >= steps or not learns(operands.tensors()):
         return LayerResult(*run(operands, trace=trace))
     _check_recompute(operands, trace=trace)
     pieces = run_in_pieces(operands, recompute, lambda piece: run(piece, trace=False)[:2])
@@ -159,7 +163,7 @@ def _on_cuda(tensors: Sequence[Tensor]) -> bool:
 
 
 def _check_recompute(operands: Operands, *, trace: bool) -> None:
-    if trace or _transformed(operands.tensors()):
+    if trace or is_transformed(operands.tensors()):
         raise InvalidStateError(
             "recompute",
             "None",
@@ -171,7 +175,7 @@ def _check_recompute(operands: Operands, *, trace: bool) -> None:
 def _check_statistics(operands: Operands) -> None:
     if operands.statistics is None:
         raise InvalidStateError("statistics", "those of batch norm, with the option", "None")
-    if operands.statistics.running and _transformed(operands.tensors()):
+    if operands.statistics.running and is_transformed(operands.tensors()):
         raise InvalidStateError(
             "batch norm",
             "a plain call in training, which updates running averages in place",
@@ -185,7 +189,7 @@ def reads_packed(weights: Sequence[Tensor]) -> bool:
 
     Where torch records, fakes or transforms what is called, it has to see the weights themselves.
     """
-    return not (operators.is_recorded() or _transformed(weights))
+    return not (is_recorded() or is_transformed(weights))
 
 
 def explain(
@@ -254,7 +258,7 @@ def dropout_mask(
         backend: The kernel to use; ``auto`` chooses.
     """
     obstacle = _obstacle((like,), "lstm", PLAIN, trace=False)
-    has_kernel = like.dtype in kernels.DTYPES and obstacle is None and not operators.is_recorded()
+    has_kernel = like.dtype in kernels.DTYPES and obstacle is None and not is_recorded()
     if asked(backend).backend != "reference" and has_kernel and like.numel():
         return native.mask(seed, stream, step, word, probability, like)
     mask = reference_mask(seed, stream, step, word, probability, *like.shape)
@@ -269,8 +273,8 @@ def join(parts: Sequence[Tensor]) -> Tensor:
     first = parts[0]
     if len(parts) == 1:
         return first
-    kept = first.is_cpu and first.dtype in kernels.DTYPES and not operators.learns(parts)
-    if not kept or operators.is_recorded() or _transformed(parts):
+    kept = first.is_cpu and first.dtype in kernels.DTYPES and not learns(parts)
+    if not kept or is_recorded() or is_transformed(parts):
         return torch.cat(list(parts))
     shape = (sum(part.shape[0] for part in parts), *first.shape[1:])
     return torch.cat(list(parts), out=native.new_large(first, shape))
@@ -301,19 +305,10 @@ def _obstacle(
             return f"the activation {function}: it has {', '.join(kernels.ACTIVATIONS)}"
     if cell == "gru_before" and options.layer_norm:
         return "layer norms with the reset gate before the product"
-    if trace and operators.is_recorded():
+    if trace and is_recorded():
         return "trace=True under compilation: the reference records gates there"
     if tensors[0].dim() == 3 and 0 in tensors[0].shape:
         return "an empty input"
-    if _transformed(tensors):
+    if is_transformed(tensors):
         return "a function transform (torch.func, forward-mode differentiation)"
     return None
-
-
-def _transformed(tensors: Sequence[Tensor]) -> bool:
-    if torch.compiler.is_compiling():
-        return False
-    if torch._C._functorch.peek_interpreter_stack() is not None:  # noqa: SLF001 # pyright: ignore
-        return True
-    level = forward_ad._current_level  # noqa: SLF001 - there is no public query
-    return level >= 0 and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors)

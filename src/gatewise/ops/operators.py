@@ -20,6 +20,7 @@ from torch.library import Library
 from gatewise.errors import InvalidStateError
 from gatewise.ops import native, reference
 from gatewise.ops._operands import Grads, Kept, Operands, parted, refuse_transform
+from gatewise.ops._surroundings import is_recorded, learns
 from gatewise.ops.reference import PLAIN, CellOptions
 
 
@@ -52,16 +53,6 @@ def recurrent(
         y, final, saved = native.forward(operands, save=trace)
         parts = native.trace(operands, saved) if trace else ()
     return y, tuple(final), _named_trace(cell, y, states[0], parts) if trace else None
-
-
-def learns(tensors: Sequence[Tensor]) -> bool:
-    """Say whether autograd wants a gradient of one of the tensors."""
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-
-
-def is_recorded() -> bool:
-    """Say whether torch records or fakes the operations: it must see the operator then."""
-    return torch.compiler.is_compiling() or bool(torch._C._len_torch_dispatch_stack())  # noqa: SLF001
 
 
 def _named_trace(cell: str, y: Tensor, h0: Tensor, parts: Sequence[Tensor]) -> dict[str, Tensor]:

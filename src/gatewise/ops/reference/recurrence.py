@@ -13,6 +13,7 @@ from gatewise.errors import InvalidValueError
 from gatewise.ops.reference.batch_norm import BatchNorm
 from gatewise.ops.reference.options import CellOptions
 from gatewise.ops.reference.philox import PER_SEQUENCE, dropout_mask, hits, philox
+from gatewise.ops.reference.rounding import gradient_rounded, rounded
 from gatewise.ops.reference.weights import Weights
 
 
@@ -116,10 +117,10 @@ class Recurrence:
     ) -> Tensor:
         bf16, inside = self.options.bf16, None if norms else bias
         if bf16:
-            value, weight = _rounded(value), _rounded(weight)
+            value, weight = rounded(value), rounded(weight)
         product = F.linear(value, weight, inside)
         if bf16:
-            product = _round_gradient(product)
+            product = gradient_rounded(product)
         return _plus(norm(product, *norms), bias) if norms else product
 
     def _norm_input(self, product: Tensor, *norms: Tensor) -> Tensor:
@@ -185,18 +186,6 @@ def function(name: str) -> Callable[[Tensor], Tensor]:
 
 # torch's has 1 / 6 in float32, in every dtype.
 _OWN = {"hardsigmoid": lambda z: F.relu6(z + 3) / 6}
-
-
-def _rounded(value: Tensor) -> Tensor:
-    """``value`` rounded to bfloat16, whose gradient is that of ``value``."""
-    exact = value.detach()
-    return value + (exact.bfloat16().to(exact) - exact)
-
-
-def _round_gradient(value: Tensor) -> Tensor:
-    """``value``, whose gradient is rounded to bfloat16 on its way."""
-    rounds = value.bfloat16().to(value)  # the casts do so backward as well
-    return rounds + (value - rounds).detach()
 
 
 def _norm(value: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -1,0 +1,134 @@
+// The rows of x that a linear layer takes at once, as the products with its weights read them: with rows
+// along the vectors, and with columns along them. Not of a recurrent layer, whose rows come step by step.
+#pragma once
+#include <algorithm>
+#include <vector>
+
+#include "pack.h"
+
+namespace gatewise {
+namespace GATEWISE_ISA {
+
+template <typename P>
+class RowBlock {
+  using T = Number<P>;
+  using F = Factor<P>;
+  static constexpr int N = Simd<T>::lanes;
+
+ public:
+  // by_columns: whether x is wanted with columns along the vectors, too.
+  RowBlock(const CrossEntropy& call, bool by_columns)
+      : call_(call), chosen_(counted(call)), height(rows_at_once(int64_t(chosen_.size()))),
+        depth(factors<P>(call.input)), columns(call.input, N, tile_vectors), by_columns_(by_columns),
+        along_rows_(height * depth),
+        along_columns_(by_columns ? columns.vectors * N * factors<P>(height) : 0) {}
+
+  int64_t total() const { return int64_t(chosen_.size()); }
+
+  // Which row of x is row r of the block.
+  int64_t row(int64_t r) const { return chosen_[first_ + r]; }
+  int64_t target(int64_t r) const { return call_.target[row(r)]; }
+
+  // The tiles of the block at hand.
+  Chunks tiles() const { return Chunks(count_, N, tile_vectors); }
+  int64_t first() const { return first_; }
+
+  // For one thread, before all of them pack.
+  void move_to(int64_t first) {
+    first_ = first;
+    count_ = std::min<int64_t>(height, total() - first);
+  }
+
+  // Whole vectors of rows; those behind the last row are zero.
+  void pack(Range vectors) const {
+    for (int64_t vector = vectors.first; vector < vectors.last; ++vector) {
+      pack_along_rows(vector);
+      if (by_columns_) pack_along_columns(vector);
+    }
+  }
+
+  // [k][v][N] of the rows of one tile.
+  const F* along_rows(int64_t tile) const {
+    return along_rows_.get() + tiles().first_vector(tile) * N * depth;
+  }
+  // [row][v][N] of one chunk of the columns.
+  F* along_columns(int64_t chunk) const {
+    return along_columns_.get() + columns.first_vector(chunk) * N * factors<P>(height);
+  }
+
+ private:
+  static std::vector<int64_t> counted(const CrossEntropy& call) {
+    std::vector<int64_t> rows;
+    for (int64_t n = 0; n < call.rows; ++n)
+      if (call.target[n] >= 0) rows.push_back(n);
+    return rows;
+  }
+
+  // Not more than three tenths of all, so that memory stays small, and in tiles with little waste.
+  static int64_t rows_at_once(int64_t rows) {
+    constexpr double cost[] = {0, 1.6, 2.3, 3.09, 4};  // of a tile, by its vectors: Chunks::balanced
+    const auto tiles = [&](int64_t vectors) {
+      return double(vectors / tile_vectors) * cost[tile_vectors] + cost[vectors % tile_vectors];
+    };
+    // Reading and writing weights and their gradients costs a pass as much as some rows.
+    constexpr double pass = 0.25;
+    const int64_t most = std::clamp<int64_t>(rows * 3 / 10, 64, 512) / N;
+    int64_t best = 1;
+    double least = 0;
+    for (int64_t vectors = 1; vectors <= most; ++vectors) {
+      const int64_t height = vectors * N;
+      const double load = double(rows / height) * tiles(vectors) +
+                          tiles(ceil_div(rows % height, N)) + pass * double(ceil_div(rows, height));
+      if (least == 0 || load < least) {
+        least = load;
+        best = vectors;
+      }
+    }
+    return best * N;
+  }
+
+  const T* x(int64_t r) const {
+    return r < count_ ? as<T>(call_.x) + row(r) * call_.x_row : nullptr;
+  }
+  static Vec<T> part(const T* row, int64_t k, int64_t rest) {
+    return row ? load_part(row + k, rest) : Vec<T>{};
+  }
+
+  void pack_along_rows(int64_t vector) const {
+    const int64_t tile = vector / tile_vectors, width = tiles().vectors_in(tile);
+    F* out = along_rows_.get() + tile * tile_vectors * N * depth + vector % tile_vectors * N;
+    for (int64_t k = 0; k < call_.input; k += N) {
+      Vec<T> v[N];
+      for (int r = 0; r < N; ++r) v[r] = part(x(vector * N + r), k, call_.input - k);
+      transpose<T>(v);
+      for (int i = 0; i < std::min<int64_t>(N, call_.input - k); i += group<P>)
+        store(out + (k + i) / group<P> * width * N, join<P>(v[i], v[i + group<P> - 1]));
+    }
+  }
+
+  void pack_along_columns(int64_t vector) const {
+    for (int64_t r = vector * N; r < (vector + 1) * N; r += group<P>)
+      for (int64_t c = 0; c < columns.count; ++c)
+        for (int v = 0; v < columns.vectors_in(c); ++v) {
+          const int64_t k = (columns.first_vector(c) + v) * N, rest = call_.input - k;
+          store(along_columns(c) + (r / group<P> * columns.vectors_in(c) + v) * N,
+                join<P>(part(x(r), k, rest), part(x(r + group<P> - 1), k, rest)));
+        }
+  }
+
+  const CrossEntropy& call_;
+  const std::vector<int64_t> chosen_;  // the rows that count
+  int64_t first_ = 0, count_ = 0;
+
+ public:
+  const int64_t height;  // rows at once, whole vectors
+  const int64_t depth;   // of the product with x, in operands
+  const Chunks columns;
+
+ private:
+  const bool by_columns_;
+  const Buffer<F> along_rows_, along_columns_;
+};
+
+}  // namespace GATEWISE_ISA
+}  // namespace gatewise

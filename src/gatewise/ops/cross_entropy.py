@@ -1,0 +1,228 @@
+"""The cross-entropy of a linear layer's outputs without holding them: kernel, autograd, dispatch.
+
+The kernel makes the gradients in the same pass as the losses, from outputs that it drops at once.
+It must know by then what every loss weighs, so the weighted sum is one function, and the losses
+themselves are another, which runs the kernel again in backward.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from gatewise import _native
+from gatewise.errors import InvalidStateError, InvalidValueError
+from gatewise.ops import kernels, native
+from gatewise.ops._surroundings import is_recorded, is_transformed, learns
+from gatewise.ops.backends import Backend, asked
+from gatewise.ops.dispatch import KernelChoice
+from gatewise.ops.reference.cross_entropy import linear_cross_entropy as reference
+
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
+"""Of x, weight and bias; None for those not wanted."""
+
+
+class _Call(NamedTuple):
+    """What one call reads but for x, weight and bias."""
+
+    target: Tensor
+    scale: Tensor | None
+    smoothing: float
+    bf16: bool
+
+
+def linear_cross_entropy(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    target: Tensor,
+    *,
+    scale: Tensor | None = None,
+    smoothing: float = 0.0,
+    bf16: bool = False,
+    backend: Backend = "auto",
+) -> Tensor:
+    """Return -log softmax(W·x + b) at the target for every row, or the weighted sum of these.
+
+    Args:
+        x: N×H.
+        weight: V×H, of the dtype of x.
+        bias: V, or None.
+        target: int64 [N], each below V; negative for rows that do not count.
+        scale: What each row weighs, [N], without a gradient; None for the losses themselves, whose
+            backward costs the product with W once more.
+        smoothing: ε of the labels, 0 to 1.
+        bf16: Whether products take operands rounded to bfloat16.
+        backend: The kernel to use; ``auto`` chooses.
+
+    Returns:
+        A scalar with ``scale``, else N losses, zero where rows do not count.
+
+    Raises:
+        InvalidStateError: ``native`` was asked for, and no native kernel can do what is asked.
+        InvalidValueError: A target is not below V.
+    """
+    name, by = asked(backend)
+    call = _Call(target, scale, smoothing, bf16)
+    obstacle = _obstacle(x, weight, bias, bf16=bf16) if name != "reference" else None
+    if obstacle and name == "native":
+        expected = "a call that the native kernel can run"
+        raise InvalidStateError(by, expected, obstacle, "Use backend='auto'.")
+    if name == "reference" or obstacle:
+        return _through_reference(x, weight, bias, call)
+    if x.dtype is torch.bfloat16:  # which the kernel takes in float32
+        wide = [None if part is None else part.float() for part in (weight, bias)]
+        scale = None if scale is None else scale.float()
+        return _run(x.float(), *wide, call._replace(scale=scale)).bfloat16()  # pyright: ignore
+    return _run(x, weight, bias, call)
+
+
+def explain(weight: Tensor, *, bf16: bool, backend: Backend = "auto") -> KernelChoice:
+    """Say what `linear_cross_entropy` runs on with such a weight, and why."""
+    name, by = asked(backend)
+    if name == "reference":
+        return KernelChoice("reference", "torch", f"{by} asks for it")
+    obstacle = _obstacle(weight, weight, None, bf16=bf16)
+    if obstacle and name == "native":
+        reason = f"{by} asks for native, which cannot run {obstacle}; a call raises"
+        return KernelChoice("none", "none", reason)
+    if obstacle:
+        return KernelChoice("reference", "torch", f"the native kernel cannot run {obstacle}")
+    products = "products in bfloat16, sums in float32; " if bf16 else ""
+    others = "take the reference" if name == "auto" else f"raise, since {by} asks for native"
+    return KernelChoice(
+        "native",
+        kernels.isa_name(bf16=bf16),
+        f"{weight.dtype} on the CPU; {products}compilation and function transforms {others}; "
+        "second derivatives take the reference, which holds the outputs of all classes",
+    )
+
+
+def _obstacle(x: Tensor, weight: Tensor, bias: Tensor | None, *, bf16: bool) -> str | None:
+    tensors = [x, weight] if bias is None else [x, weight, bias]
+    if any(tensor.device.type != "cpu" for tensor in tensors):
+        return f"tensors on {x.device}: it is for the CPU"
+    if len({tensor.dtype for tensor in tensors}) > 1:
+        return " together with ".join(str(tensor.dtype) for tensor in tensors)
+    if x.dtype not in kernels.DTYPES and x.dtype is not torch.bfloat16:
+        return f"{x.dtype}: it is for float32, float64 and bfloat16"
+    if bf16 and x.dtype is torch.float64:
+        return "products in bfloat16 of torch.float64"
+    if 0 in x.shape:
+        return "an empty input"
+    if is_recorded():
+        return "a call under compilation"
+    if is_transformed(tensors):
+        return "a function transform (torch.func, forward-mode differentiation)"
+    return None
+
+
+def _run(x: Tensor, weight: Tensor, bias: Tensor | None, call: _Call) -> Tensor:
+    if not learns([x, weight] if bias is None else [x, weight, bias]):
+        losses, _ = _kernel(x, weight, bias, call, None, wants=(False, False, False))
+        return losses if call.scale is None else _weighted(losses, call.scale)
+    return _Function.apply(x, weight, bias, call)  # pyright: ignore
+
+
+def _through_reference(x: Tensor, weight: Tensor, bias: Tensor | None, call: _Call) -> Tensor:
+    losses = reference(x, weight, bias, call.target, call.smoothing, bf16=call.bf16)
+    return losses if call.scale is None else _weighted(losses, call.scale)
+
+
+def _weighted(losses: Tensor, scale: Tensor) -> Tensor:
+    return (losses * scale).sum()
+
+
+def _kernel(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    call: _Call,
+    scale: Tensor | None,
+    wants: tuple[bool, bool, bool],
+) -> tuple[Tensor, Gradients]:
+    """Return the losses, and with ``scale`` the gradients that are wanted of their weighted sum."""
+    dtype = _native.Dtype.bfloat16 if call.bf16 else kernels.DTYPES[x.dtype]
+    x = x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
+    weight, target = weight.contiguous(), call.target.contiguous()
+    bias = None if bias is None else bias.contiguous()
+    scale = None if scale is None else scale.contiguous()
+    losses = x.new_empty(len(x))
+    shapes = (x.shape, weight.shape, None if bias is None else bias.shape)
+    grads = [
+        native.new_large(x, tuple(shape)) if scale is not None and wanted and shape else None
+        for shape, wanted in zip(shapes, wants, strict=True)
+    ]
+    status = kernels.KERNELS[dtype].cross_entropy(
+        dtype,
+        *x.shape,
+        len(weight),
+        x.data_ptr(),
+        x.stride(0),
+        weight.data_ptr(),
+        _address(bias),
+        target.data_ptr(),
+        call.smoothing,
+        _address(scale),
+        losses.data_ptr(),
+        *map(_address, grads),
+        torch.get_num_threads(),
+    )
+    if status == _native.BAD_TARGET:
+        row = int((target >= len(weight)).nonzero()[0])
+        raise InvalidValueError(
+            f"linear_cross_entropy(target[{row}])",
+            f"a class from 0 to {len(weight) - 1}, or a negative one for a row that does not count",
+            str(int(target[row])),
+        )
+    return losses, (grads[0], grads[1], grads[2])
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+class _Function(torch.autograd.Function):
+    """The weighted sum makes gradients in forward, the losses make theirs in backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, call: _Call) -> Tensor:
+        ctx.call, ctx.gradients = call._replace(target=None, scale=None), None
+        ctx.save_for_backward(x, weight, bias, call.target, call.scale)
+        losses, made = _kernel(x, weight, bias, call, call.scale, ctx.needs_input_grad[:3])
+        if call.scale is None:
+            return losses
+        ctx.gradients = made
+        return _weighted(losses, call.scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, target, scale = ctx.saved_tensors
+        call, wants = ctx.call._replace(target=target, scale=scale), ctx.needs_input_grad[:3]
+        (grad,) = grads
+        if torch.is_grad_enabled():
+            return *_twice_differentiable(x, weight, bias, call, grad), None
+        made, ctx.gradients = ctx.gradients, None
+        if made is None:  # of the losses; or of their sum for a second time
+            each = grad if scale is None else grad * scale
+            _, made = _kernel(x, weight, bias, call, each, wants)
+        elif grad != 1:
+            for part in made:
+                if part is not None:
+                    part.mul_(grad)
+        return *made, None
+
+
+def _twice_differentiable(
+    x: Tensor, weight: Tensor, bias: Tensor | None, call: _Call, grad: Tensor
+) -> Gradients:
+    """Return the gradients in plain torch, for who differentiates them again."""
+    inputs = [x, weight, bias]
+    learning = [part for part in inputs if part is not None and part.requires_grad]
+    with torch.enable_grad():
+        output = _through_reference(x, weight, bias, call)
+    found = iter(torch.autograd.grad(output, learning, grad, create_graph=True))
+    made = [next(found) if part is not None and part.requires_grad else None for part in inputs]
+    return made[0], made[1], made[2]
