@@ -81,7 +81,7 @@ class Recipe:
 
 RECIPES = {
     "JSB_Chorales": Recipe(320, 1, 0.6, 0.1, 0.5, 0, 4, 100, 2e-3),
-    "Nottingham": Recipe(320, 1, 0.5, 0.1, 0.3, 0, 8, 25, 2e-3),
+    "Nottingham": Recipe(384, 1, 0.25, 0.0, 0.1, 0, 2, 40, 5e-3),
 }
 
 SEARCH: list[tuple[str, Recipe]] = [
@@ -91,6 +91,11 @@ SEARCH: list[tuple[str, Recipe]] = [
     ("JSB_Chorales", Recipe(256, 1, 0.45, 0.0, 0.2, 5, 4, 80, 2e-3)),
     ("JSB_Chorales", Recipe(256, 1, 0.6, 0.0, 0.4, 0, 4, 60, 2e-3)),
     ("JSB_Chorales", RECIPES["JSB_Chorales"]),
+    ("Nottingham", Recipe(256, 1, 0.2, 0.0, 0.1, 0, 2, 30, 2e-3)),
+    ("Nottingham", Recipe(320, 1, 0.1, 0.0, 0.0, 0, 2, 40, 4e-3)),
+    ("Nottingham", Recipe(320, 1, 0.3, 0.05, 0.25, 0, 2, 30, 4e-3)),
+    ("Nottingham", Recipe(320, 1, 0.2, 0.0, 0.1, 0, 2, 24, 5e-3)),
+    ("Nottingham", RECIPES["Nottingham"]),
 ]
 """What was tried, with seed 0. The best validation score decides."""
 
