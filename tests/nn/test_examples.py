@@ -12,7 +12,10 @@ import gatewise.nn
 
 @pytest.mark.parametrize(
     "name",
-    ["lstm", "gru", "rnn", "cell", "minimal", "recurrent", "slstm", "stack", "replace", "freeze"],
+    [
+        *("lstm", "gru", "rnn", "cell", "minimal", "recurrent", "slstm", "stack", "replace"),
+        *("freeze", "crf", "tag_constraints"),
+    ],
 )
 def test_examples(name):
     module = importlib.import_module(f"gatewise.nn.{name}")
