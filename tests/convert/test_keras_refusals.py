@@ -253,7 +253,7 @@ def two_sides_with_a_function():
     ],
 )
 def test_a_function_of_somebodys_own(make, option):
-    message = rf"layer '.*\({option}\): expected a function of keras.activations, got .*your own"
+    message = rf"layer '.*\({option}\): expected a function of keras.activations, got .*of your own"
     with pytest.raises(InvalidValueError, match=message):
         gw.from_keras(make())
 
@@ -329,13 +329,12 @@ def test_to_keras_refuses_two_outputs_before_a_layer(options):
     ("mask", "message"),
     [
         (torch.ones(2, 5), r"\(mask\): expected a bool tensor, got torch.float32"),
-        ([[True] * 5] * 2, r"\(mask\): expected a bool tensor, got list"),
         (torch.ones(2, 1).bool(), r"\(mask\): expected a flag for each step.*\(2, 1\) for \(2, 5"),
         (torch.ones(2, 7).bool(), r"got \(2, 7\)"),
         (torch.ones(5).bool(), r"got \(5,\)"),
         (torch.ones(2, 5, 1).bool(), r"got \(2, 5, 1\)"),
     ],
-    ids=str,
+    ids=["floats", "one step", "other steps", "one row", "three axes"],
 )
 def test_masks_that_keras_recurrent_refuses(mask, message):
     layer = KerasRecurrent(gwn.LSTM(3, 2, batch_first=True))

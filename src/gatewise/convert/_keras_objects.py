@@ -49,8 +49,9 @@ def activation_name(where: str, function: Any) -> str:
     raise InvalidValueError(
         where,
         "a function of keras.activations",
-        f"{name} of {getattr(function, '__module__', None)}, a function of your own",
-        "What it computes is not known. If it is one of Keras', give Keras that one by name.",
+        f"{name} of {getattr(function, '__module__', None)}",
+        "What a function of your own computes is not known, whatever its name. If Keras has one "
+        "that does the same, give Keras its name.",
     )
 
 
@@ -107,7 +108,7 @@ class _ObjectStore:
         return [_tensor(array) for array in self._layer.get_weights()]
 
     def trained(self) -> Sequence[bool]:
-        """Say of each weight whether it is trained: an option of a layer does not know its cell."""
+        """Say of each weight whether it is trained; a layer's options do not tell of its cell."""
         return [bool(variable.trainable) for variable in self._layer.weights]
 
     def direction(self, name: str) -> Store:
