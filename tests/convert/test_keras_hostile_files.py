@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 import gatewise as gw
+from gatewise.convert._keras_parts import refuse_foreign
 from gatewise.errors import GatewiseError, InvalidFileError, InvalidValueError
 from support.keras_files import CONFIG, WEIGHTS, altered, config_of, filled, softmax_model
 
@@ -176,15 +178,61 @@ def test_arrays_that_are_refused(arrays, message, saved):
         gw.from_keras(altered(saved, arrays=arrays))
 
 
-def test_an_archive_that_grows(saved):
-    with zipfile.ZipFile(saved, "a", zipfile.ZIP_DEFLATED) as archive:
-        held = archive.read("metadata.json")
-    with zipfile.ZipFile(saved, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("metadata.json", held)
-        archive.writestr("config.json", b" " * (200 << 20))
-        archive.writestr(WEIGHTS, b"")
-    with pytest.raises(InvalidFileError, match=r"config.json: expected at most \d+ bytes"):
+def rewritten(saved: Path, changes: dict[str, tuple[bytes, int]], claimed: int = 0) -> None:
+    """Put other bytes into the archive, compressed by a method, and claim a size for them."""
+    with zipfile.ZipFile(saved) as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(saved, "w") as archive:
+        for name, content in held.items():
+            changed, method = changes.get(name, (content, zipfile.ZIP_STORED))
+            archive.writestr(name, changed, method)
+            if name in changes and claimed:
+                archive.getinfo(name).compress_size = claimed  # which goes into the directory
+
+
+@pytest.mark.parametrize("name", ["metadata.json", CONFIG, WEIGHTS])
+@pytest.mark.parametrize("claimed", [0, 1 << 30])
+def test_an_archive_that_grows(name, claimed, saved):
+    rewritten(saved, {name: (b" " * (10 << 20), zipfile.ZIP_DEFLATED)}, claimed)
+    with pytest.raises(
+        InvalidFileError, match=rf"{name}: expected at most \d+ bytes, got 10485760"
+    ):
         gw.from_keras(saved)
+
+
+def test_a_text_too_long_to_read(saved):
+    rewritten(saved, {CONFIG: (b" " * ((8 << 20) + 1), zipfile.ZIP_STORED)})
+    with pytest.raises(InvalidFileError, match=r"config.json: expected at most 8388608 bytes"):
+        gw.from_keras(saved)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_of_compression(method, saved):
+    """That of zip archives, and none of those whose libraries have faults of their own."""
+    config = json.dumps(config_of(saved)).encode()
+    rewritten(saved, {CONFIG: (config, zipfile.ZIP_DEFLATED)})
+    assert isinstance(gw.from_keras(saved), torch.nn.Module)
+    rewritten(saved, {CONFIG: (config, method)})
+    with pytest.raises(InvalidFileError, match=rf"stored or deflated bytes, got method {method}"):
+        gw.from_keras(saved)
+
+
+def test_a_wide_configuration_takes_no_memory_of_its_own():
+    """What is looked over is not listed first."""
+    wide = {"config": [[]] * 30_000}
+    tracemalloc.start()
+    refuse_foreign(wide)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 100_000
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["a", ["b"]], ["a", None]], ids=str)
+def test_a_graph_without_names(names, saved):
+    rows = [{"class_name": "Dropout", "config": {}, "name": name} for name in names]
+    config = {"class_name": "Functional", "config": {"name": "model", "layers": rows}}
+    with pytest.raises(InvalidValueError, match="layers with names of their own"):
+        gw.from_keras(altered(saved, config=json.dumps(config).encode()))
 
 
 def test_nothing_that_a_file_names_is_imported(saved, tmp_path, monkeypatch):
@@ -264,3 +312,15 @@ def test_options_of_the_wrong_type(options, message, saved):
     config["config"]["layers"][1]["config"] |= options
     with pytest.raises(GatewiseError, match=message):
         gw.from_keras(altered(saved, config=json.dumps(config).encode()))
+
+
+def test_two_directions_that_are_one(tmp_path):
+    """Keras makes no such layer; its file can say so."""
+    path = tmp_path / "model.keras"
+    keras.Sequential([keras.Input((None, 3)), layers.Bidirectional(layers.GRU(2))]).save(path)
+    config = config_of(path)
+    back = config["config"]["layers"][1]["config"]["backward_layer"]["config"]
+    assert back["go_backwards"] is True
+    back["go_backwards"] = False
+    with pytest.raises(InvalidValueError, match=r"\(layer\): .*go_backwards=False"):
+        gw.from_keras(altered(path, config=json.dumps(config).encode()))

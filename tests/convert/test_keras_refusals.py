@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import keras
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,7 +13,7 @@ from torch import nn
 import gatewise as gw
 import gatewise.nn as gwn
 from gatewise.convert import KerasRecurrent, KerasSequential
-from gatewise.errors import InvalidStateError, InvalidTypeError, InvalidValueError
+from gatewise.errors import GatewiseError, InvalidStateError, InvalidTypeError, InvalidValueError
 
 layers = keras.layers
 
@@ -49,10 +52,41 @@ def chain_with_state():
     return keras.Model(given, layers.Dense(2)(x))
 
 
+def chain_of_two_outputs():
+    given = keras.Input((5, 3))
+    forth, _ = layers.Bidirectional(layers.LSTM(3), merge_mode=None)(given)
+    return keras.Model(given, layers.Dense(2)(forth))
+
+
+def against_time():
+    return built(
+        layers.Bidirectional(layers.LSTM(2, go_backwards=True), backward_layer=layers.LSTM(2))
+    )
+
+
+def quantized():
+    layer = layers.Dense(2)
+    layer.build((None, 3))
+    layer.quantize("int8")
+    return layer
+
+
 def another_mask():
     given = keras.Input((5, 3))
     mask = keras.ops.any(keras.ops.not_equal(given, 1.0), axis=-1)
     return keras.Model(given, layers.LSTM(3)(layers.Dense(2)(given), mask=mask))
+
+
+def constant(layer, **arguments):
+    given = keras.Input((5, 3))
+    return keras.Model(given, layer(given, **arguments))
+
+
+def mask_over_another_axis(axis, *, keepdims=False):
+    """Whose features are as many as its steps."""
+    given = keras.Input((5, 5))
+    mask = keras.ops.any(keras.ops.not_equal(given, 0.0), axis=axis, keepdims=keepdims)
+    return keras.Model(given, layers.LSTM(3)(layers.Masking(0.0)(given), mask=mask))
 
 
 def mask_of_ids(*, mask_zero, value):
@@ -120,6 +154,9 @@ def other_sides():
         (lambda: mask_of_ids(mask_zero=True, value=1), r"LSTM layer .*which is called otherwise"),
         (always_dropping, r"Dropout layer .*which is called otherwise"),
         (chain_with_state, r"LSTM layer .*\(return_state\): .*by itself"),
+        (chain_of_two_outputs, r"Bidirectional layer .*\(merge_mode\): .*by itself"),
+        (against_time, r"Bidirectional layer .*\(layer\): .*go_backwards=False"),
+        (quantized, r"Dense layer .*\(dtype\): .*got 'QuantizedDTypePolicy'.*before quantization"),
     ],
 )
 def test_from_keras_refuses(make, message):
@@ -129,6 +166,30 @@ def test_from_keras_refuses(make, message):
 
 def test_a_mask_of_the_graph_that_is_the_layers_own():
     assert isinstance(gw.from_keras(mask_of_ids(mask_zero=True, value=0)), KerasSequential)
+    assert isinstance(gw.from_keras(mask_over_another_axis(-1)), KerasSequential)
+
+
+STATE = [np.ones((2, 4), np.float32), np.zeros((2, 4), np.float32)]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: constant(layers.LSTM(4), initial_state=STATE),
+        lambda: constant(layers.LSTM(4), initial_state=[torch.ones(2, 4)] * 2),
+        lambda: constant(layers.Bidirectional(layers.GRU(4)), initial_state=STATE),
+        lambda: constant(layers.LSTM(4), mask=np.array([[True] * 4 + [False]] * 2)),
+        lambda: mask_over_another_axis(1),
+        lambda: mask_over_another_axis(-1, keepdims=True),
+    ],
+)
+def test_arguments_of_a_graph_that_a_row_has_not(make, tmp_path):
+    """Live, and from a file."""
+    model = make()
+    model.save(tmp_path / "model.keras")
+    for given in (model, tmp_path / "model.keras"):
+        with pytest.raises(InvalidValueError, match=r"layer '(lstm|bidir).*called otherwise"):
+            gw.from_keras(given)
 
 
 def test_layers_without_weights():
@@ -142,12 +203,75 @@ def test_layers_without_weights():
         (nn.LSTM(2, 2), r"a layer or model of Keras, .*torch.*LSTM"),
         (3, "got builtins.int"),
         (Own(2), r"a class of Keras' own, got .*Own.*subclass"),
+        (keras.initializers.Zeros(), r"a layer or model of Keras, .*Zeros"),
+        (keras.regularizers.L2(), r"a layer or model of Keras, .*L2"),
+        (keras.optimizers.Adam(), r"a layer or model of Keras, .*Adam"),
+        (keras.losses.MeanSquaredError(), r"a layer or model of Keras, .*MeanSquaredError"),
+        (keras.random.SeedGenerator(0), r"a layer or model of Keras, .*SeedGenerator"),
+        (keras.Variable(0.0), r"a layer or model of Keras, .*Variable"),
+        (keras.Input((3,)), r"a layer or model of Keras, .*KerasTensor"),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_from_keras_refuses_another_class(given, message):
     with pytest.raises(InvalidTypeError, match=message):
         gw.from_keras(given)
+
+
+def tanh(x):
+    """Not that of Keras, though Keras writes its name alone."""
+    return 2 * x
+
+
+def softmax(x):
+    return x
+
+
+def two_sides_with_a_function():
+    """Bidirectional makes its sides of what Keras wrote down; so the function comes later."""
+    layer = built(layers.Bidirectional(layers.LSTM(2)))
+    layer.backward_layer.cell.activation = tanh
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("make", "option"),
+    [
+        (lambda: built(layers.LSTM(2, activation=tanh)), "activation"),
+        (lambda: built(layers.LSTM(2, activation=torch.tanh)), "activation"),
+        (lambda: built(layers.LSTM(2, activation=nn.functional.relu)), "activation"),
+        (lambda: built(layers.LSTM(2, activation=partial(keras.ops.relu))), "activation"),
+        (lambda: built(layers.GRU(2, recurrent_activation=tanh)), "recurrent_activation"),
+        (lambda: built(layers.SimpleRNN(2, activation=tanh)), "activation"),
+        (two_sides_with_a_function, "activation"),
+        (lambda: built(layers.Dense(2, activation=softmax)), "activation"),
+        (lambda: layers.Activation(tanh), "activation"),
+        (
+            lambda: keras.Sequential([keras.Input((3,)), layers.Dense(2, activation=tanh)]),
+            "activation",
+        ),
+    ],
+)
+def test_a_function_of_somebodys_own(make, option):
+    message = rf"layer '.*\({option}\): expected a function of keras.activations, got .*of your own"
+    with pytest.raises(InvalidValueError, match=message):
+        gw.from_keras(make())
+
+
+def test_what_keras_cannot_describe():
+    model = keras.Sequential(
+        [keras.Input((3,)), layers.Dense(2, activation=partial(keras.ops.relu))]
+    )
+    with pytest.raises(InvalidValueError, match=r"Sequential layer .*functions of keras.activ"):
+        gw.from_keras(model)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_number_that_is_none(sign):
+    with pytest.raises(
+        InvalidValueError, match=r"Masking layer .*\(mask_value\): expected a number"
+    ):
+        gw.from_keras(layers.Masking(sign * 10**400))
 
 
 @pytest.mark.parametrize(
@@ -188,6 +312,36 @@ def test_to_keras_refuses_another_module(module):
 def test_to_keras_of_nothing():
     with pytest.raises(InvalidValueError, match="at least one layer"):
         gw.to_keras(KerasSequential())
+
+
+@pytest.mark.parametrize("options", [{"return_state": True}, {"merge_mode": None}], ids=str)
+def test_to_keras_refuses_two_outputs_before_a_layer(options):
+    both = gwn.LSTM(2, 2, batch_first=True, bidirectional=True)
+    several = KerasRecurrent(both, return_sequences=True, **options)
+    for after in (nn.Linear(4, 2), nn.Dropout(0.5)):
+        with pytest.raises(InvalidValueError, match=r"one output of each layer .*got a LSTM with"):
+            gw.to_keras(KerasSequential(several, after))
+    outputs = gw.to_keras(KerasSequential(nn.Linear(2, 2), several))(torch.randn(1, 3, 2))
+    assert len(outputs) == len(several(torch.randn(1, 3, 2)))
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (torch.ones(2, 5), r"\(mask\): expected a bool tensor, got torch.float32"),
+        (torch.ones(2, 1).bool(), r"\(mask\): expected a flag for each step.*\(2, 1\) for \(2, 5"),
+        (torch.ones(2, 7).bool(), r"got \(2, 7\)"),
+        (torch.ones(5).bool(), r"got \(5,\)"),
+        (torch.ones(2, 5, 1).bool(), r"got \(2, 5, 1\)"),
+    ],
+    ids=["floats", "one step", "other steps", "one row", "three axes"],
+)
+def test_masks_that_keras_recurrent_refuses(mask, message):
+    layer = KerasRecurrent(gwn.LSTM(3, 2, batch_first=True))
+    with pytest.raises(GatewiseError, match=message):
+        layer(torch.randn(2, 5, 3), mask)
+    with pytest.raises(GatewiseError, match="KerasRecurrent"):
+        layer(torch.randn(5, 3), torch.ones(5, 3).bool())
 
 
 def test_layers_that_keras_recurrent_refuses():

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import doctest
+import re
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import keras
@@ -133,33 +136,6 @@ def test_fit_is_that_of_keras():
     assert losses[1][-1] < losses[1][0]
 
 
-def test_dropout_is_drawn_as_keras_draws_it():
-    x = np.random.default_rng(0).normal(size=(3, 5, 4)).astype(np.float32)
-    outputs = []
-    for namespace in (keras.layers, gwk):
-        keras.utils.set_random_seed(0)
-        layer = namespace.LSTM(6, dropout=0.5, seed=7)
-        outputs.append(flat(layer(x, training=True)))
-        assert not torch.allclose(layer(x), outputs[-1]["0"])
-    assert_close(*outputs, tolerance=TOLERANCE)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_recurrent_dropout(kind):
-    x = np.random.default_rng(0).normal(size=(64, 5, 4)).astype(np.float32)
-    make = lambda: getattr(gwk, kind)(6, recurrent_dropout=0.5, dropout=0.25, seed=7)  # noqa: E731
-    keras.utils.set_random_seed(0)
-    layer = make()
-    first = layer(x, training=True)
-    assert not torch.allclose(first, layer(x, training=True))
-    keras.utils.set_random_seed(0)
-    assert torch.equal(make()(x, training=True), first)
-    plain = getattr(keras.layers, kind)(6)
-    plain.build((None, None, 4))
-    plain.set_weights(layer.get_weights())
-    assert_close(flat(layer(x)), flat(plain(x)), tolerance=TOLERANCE)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_stateful_layers_go_on(kind):
     x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32)
@@ -223,6 +199,41 @@ def test_explain():
         layer.explain()
     layer.build((None, None, 3))
     assert layer.explain().startswith("native")
+    layer = gwk.LSTM(4, activation="softsign")
+    layer.build((None, None, 3))
+    assert layer.explain().startswith("reference (torch): ")
+    assert "softsign" in layer.explain()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ("float64", "native .*torch.float64"),
+        ("mixed_float16", "reference .*torch.float16"),
+        ("mixed_bfloat16", "native .*torch.bfloat16.*; products in bfloat16"),
+    ],
+)
+def test_explain_is_about_what_is_computed_in(kind, policy, says):
+    layer = getattr(gwk, kind)(4, dtype=policy)
+    layer.build((None, None, 3))
+    assert re.match(says, layer.explain())
+    runs = pytest.raises(InvalidStateError, match="float16") if "_f" in policy else nullcontext()
+    with runs, gw.use_backend("native"):
+        layer(np.ones((2, 5, 3), np.float32))
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (2, 7), (5,), (2, 5, 1)])
+def test_masks_of_another_shape(shape):
+    with pytest.raises(
+        InvalidStateError, match=r"keras.LSTM\(mask\): expected a flag for each step"
+    ):
+        gwk.LSTM(2)(np.ones((2, 5, 3), np.float32), mask=torch.ones(shape).bool())
+
+
+def tanh(x):
+    """Not that of Keras, though Keras writes its name alone."""
+    return 2 * x
 
 
 @pytest.mark.parametrize(
@@ -234,8 +245,17 @@ def test_explain():
         ),
         (gwk.LSTM(2, "tanh", None), r"LSTM\(recurrent_activation\): .*got 'linear'"),
         (gwk.GRU(2, "relu"), r"gatewise.keras.GRU\(activation\): expected tanh, got relu"),
+        (
+            gwk.LSTM(2, tanh),
+            r"LSTM\(activation\): expected a function of keras.activations, got tanh",
+        ),
+        (
+            gwk.GRU(2, tanh),
+            r"GRU\(activation\): expected a function of keras.activations, got tanh",
+        ),
+        (gwk.LSTM(2, partial(tanh)), r"LSTM\(activation\): .* got partial of functools"),
     ],
-    ids=["activation", "gates", "GRU"],
+    ids=["activation", "gates", "GRU", "own", "own of a GRU", "partial"],
 )
 def test_what_our_kernels_lack_is_refused(layer, message):
     with pytest.raises(InvalidValueError, match=message):

@@ -45,12 +45,16 @@ def _row(model: Part) -> list[nn.Module]:
     """Return the modules of a model, those of models within it among them."""
     modules: list[nn.Module] = []
     width: int | None = None
+    dtype: torch.dtype | None = None
     for part in _leaves(model):
         modules += _modules(part)
         takes, gives = _widths(part)
         if width is not None and takes not in (None, width):
             raise InvalidValueError(part.where, f"weights for {width} features", f"for {takes}")
         width = gives or width
+        for weight in (part.parts[0] if part.parts else part).weights[:1]:
+            _check_dtype(part, weight, dtype or weight.dtype)
+            dtype = weight.dtype
         for option, value in {"return_state": True, "merge_mode": None}.items():
             if getattr(modules[-1], option, False) is value:
                 part.refuse(option, "one output inside a model", repr(value), _ALONE)
@@ -103,7 +107,7 @@ def _bidirectional(part: Part) -> nn.Module:
     forth, back = part.parts
     if forth.option("go_backwards", usual=False) or not back.option("go_backwards", usual=True):
         part.refuse("layer", "a forward layer with go_backwards=False", got=True)
-    for name in ("units", "return_sequences", "return_state", "use_bias", "trainable"):
+    for name in ("units", "return_sequences", "return_state", "use_bias"):
         ours, theirs = (side.config.get(name) for side in part.parts)
         if ours != theirs:
             part.refuse("backward_layer", f"{name}={ours} as in the other direction", theirs)
@@ -124,6 +128,7 @@ def _recurrent(
     ours = [_recurrent_weights(side) for side in directions]
     weight_ih, weight_hh, *_ = ours[0]
     for side, weights in zip(directions, ours, strict=True):
+        _check_dtype(side, weights[0], weight_ih.dtype)
         if weights[0].shape != weight_ih.shape:
             side.refuse("kernel", f"{weight_ih.shape[1]} features", weights[0].shape[1])
     layer = _OURS[part.kind](
@@ -137,8 +142,8 @@ def _recurrent(
         dtype=weight_ih.dtype,
         **options,
     )
-    for weights, suffix in zip(ours, ("l0", "l0_reverse"), strict=False):
-        _put(layer, named(weights, suffix), learns=part.option("trainable", usual=True))
+    for side, weights, suffix in zip(directions, ours, ("l0", "l0_reverse"), strict=False):
+        _put(layer, named(weights, suffix), side.learns)
     return KerasRecurrent(
         layer,
         return_sequences=part.option("return_sequences", usual=False),
@@ -205,7 +210,7 @@ def _dense(part: Part) -> list[nn.Module]:
     weights = {"weight": kernel.T}
     if bias:
         weights["bias"] = part.weights[1]
-    _put(linear, weights, learns=part.option("trainable", usual=True))
+    _put(linear, weights, part.learns)
     activation = part.config.get("activation", "linear")
     if activation == "linear":
         return [linear]
@@ -218,7 +223,7 @@ def _embedding(part: Part) -> nn.Module:
     (weight,) = part.weights
     kind = KerasEmbedding if part.option("mask_zero", usual=False) else nn.Embedding
     embedding = kind(rows, width, device="meta", dtype=weight.dtype)
-    _put(embedding, {"weight": weight}, learns=part.option("trainable", usual=True))
+    _put(embedding, {"weight": weight}, part.learns)
     return embedding
 
 
@@ -228,7 +233,8 @@ def _check_shapes(part: Part, expected: Sequence[tuple[int, ...]]) -> None:
             part.where,
             "a layer with weights",
             "one without",
-            "Build it, or call it once; a file that has none is damaged.",
+            "Build it, or call it once. A file has the weights of a layer that several models "
+            "share in one place only: load it with Keras, and convert the model.",
         )
     got = [tuple(weight.shape) for weight in part.weights]
     if got != list(expected) or 0 in got[0]:
@@ -238,10 +244,18 @@ def _check_shapes(part: Part, expected: Sequence[tuple[int, ...]]) -> None:
         raise InvalidValueError(part.where, "weights of one dtype", kinds)
 
 
-def _put(module: nn.Module, weights: Mapping[str, Tensor], *, learns: bool) -> None:
-    for name, weight in weights.items():
+def _check_dtype(part: Part, weight: Tensor, before: torch.dtype) -> None:
+    if weight.dtype is not before:
+        remedy = "Keras casts between layers, torch does not. Convert them one by one."
+        got = str(weight.dtype)
+        raise InvalidValueError(f"{part.where}(dtype)", f"{before} as before it", got, remedy)
+
+
+def _put(module: nn.Module, weights: Mapping[str, Tensor], learns: Sequence[bool]) -> None:
+    """Set copies as parameters; where two are one array of Keras', the last learn as that does."""
+    for n, (name, weight) in enumerate(weights.items()):
         own = weight.clone(memory_format=torch.contiguous_format)
-        setattr(module, name, nn.Parameter(own, requires_grad=learns))
+        setattr(module, name, nn.Parameter(own, requires_grad=learns[min(n, len(learns) - 1)]))
 
 
 def _widths(part: Part) -> tuple[int | None, int | None]:

@@ -7,7 +7,8 @@ Embedding or a Masking makes of its input, and nothing else, the row of layers a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 
 from gatewise.errors import InvalidValueError
@@ -38,9 +39,12 @@ def chain(kind: str, config: Described) -> list[Described]:
 def _followed(where: str, config: Described, rows: Sequence[Described]) -> list[Described]:
     """Return the layers of a graph that is a row."""
     layers = [row for row in rows if row.get("class_name") not in _OPERATIONS]
-    operations = [row for row in rows if row.get("class_name") in _OPERATIONS]
+    names = [row.get("name") for row in layers]
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise InvalidValueError(where, "layers with names of their own", repr(names)[:80])
+    operations = _by_what_they_take(rows)
     before: Any = None
-    masks: list[Any] = []
+    masks: set[str] = set()
     for row in layers:
         if not _follows(row, before, masks):
             raise _branching(where, row)
@@ -52,6 +56,17 @@ def _followed(where: str, config: Described, rows: Sequence[Described]) -> list[
     return layers
 
 
+def _by_what_they_take(rows: Sequence[Described]) -> Mapping[str, list[Described]]:
+    """Return the operations on the output of one layer or operation each, by the name of that."""
+    operations: defaultdict[str, list[Described]] = defaultdict(list)
+    for row in rows:
+        if row.get("class_name") in _OPERATIONS and isinstance(row.get("name"), str):
+            taken = _names_in(row.get("inbound_nodes"))
+            if len(taken) == 1:
+                operations[taken[0]].append(row)
+    return operations
+
+
 def _branching(where: str, row: Described) -> InvalidValueError:
     return InvalidValueError(
         where,
@@ -61,45 +76,58 @@ def _branching(where: str, row: Described) -> InvalidValueError:
     )
 
 
-def _follows(row: Described, before: Any, masks: Sequence[Any]) -> bool:
+def _follows(row: Described, before: Any, masks: Set[str]) -> bool:
     """Say whether a layer is called once, on one tensor, with the mask that its row hands on."""
     calls = row.get("inbound_nodes")
     if before is None:
         return calls == []
     arguments, options = _call(calls)
-    if len(arguments) != 1 or _names_in(arguments) != [before] or options.get("training"):
+    if len(arguments) != 1 or not _is_tensor(arguments[0]) or _names_in(arguments) != [before]:
         return False
-    others = [value for name, value in options.items() if name != "mask"]
-    return not _names_in(others) and _names_in(options.get("mask")) in ([], *([m] for m in masks))
+    others = [value for name, value in options.items() if name not in ("mask", "training")]
+    if options.get("training") or not _nothing(others):
+        return False
+    mask = options.get("mask")
+    taken = _names_in(mask)
+    return _nothing(mask) or (_is_tensor(mask) and len(taken) == 1 and taken[0] in masks)
+
+
+def _nothing(value: Any) -> bool:
+    """Say whether an argument was left out: a constant counts as much as a tensor does."""
+    if isinstance(value, list | tuple):
+        return all(map(_nothing, value))
+    return value is None
 
 
 def _masks_after(
-    row: Described, before: Any, masks: list[Any], operations: Sequence[Described]
-) -> list[Any]:
+    row: Described, before: Any, masks: set[str], operations: Mapping[str, Sequence[Described]]
+) -> set[str]:
     """Return the operations that compute the mask which a layer hands on."""
     kind, config = row.get("class_name"), _options(row)
     if kind == "Embedding":
-        return _operations_on(before, 0, operations) if config.get("mask_zero") else []
+        differs = _comparisons(operations.get(before, ()), 0)
+        return differs if config.get("mask_zero") else set()
     if kind == "Masking":
-        differs = _operations_on(before, config.get("mask_value"), operations)
-        return [
-            operation.get("name")
-            for operation in operations
+        differs = _comparisons(operations.get(before, ()), config.get("mask_value"))
+        return {
+            str(operation.get("name"))
+            for name in differs
+            for operation in operations.get(name, ())
             if operation.get("class_name") == "Any"
-            and _names_in(operation.get("inbound_nodes")) in [[name] for name in differs]
             and _options(operation).get("axis") == -1
-        ]
+            and not _options(operation).get("keepdims")
+        }
     return masks
 
 
-def _operations_on(before: Any, value: Any, operations: Sequence[Described]) -> list[Any]:
-    """Return the operations that compare what a layer gives with a number."""
-    found = []
+def _comparisons(operations: Sequence[Described], value: Any) -> set[str]:
+    """Return which operations compare what they take with a number."""
+    found = set()
     for operation in operations:
         arguments, _ = _call(operation.get("inbound_nodes"))
         compares = operation.get("class_name") == "NotEqual" and len(arguments) == 2
-        if compares and _names_in(arguments) == [before] and arguments[1] == value:
-            found.append(operation.get("name"))
+        if compares and _is_tensor(arguments[0]) and arguments[1] == value:
+            found.add(str(operation.get("name")))
     return found
 
 
@@ -117,12 +145,16 @@ def _call(calls: Any) -> tuple[Sequence[Any], Described]:
     return (), {}
 
 
-def _names_in(value: Any) -> list[Any]:
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.get("class_name") == "__keras_tensor__"
+
+
+def _names_in(value: Any) -> list[str]:
     """Return the names of the layers and operations whose outputs a value holds."""
     if isinstance(value, Mapping):
         history = value.get("keras_history")
         if isinstance(history, list | tuple) and history:
-            return [history[0]]
+            return [str(history[0])]
         value = list(value.values())
     if isinstance(value, list | tuple):
         return [name for part in value for name in _names_in(part)]

@@ -1,8 +1,10 @@
 """Keras' own files, read without Keras: a zip archive of a JSON text and an HDF5 file.
 
 Nothing in a file is executed, and no other file is opened for it: links out of it, arrays that
-another file holds and compression filters, which are loaded as libraries, are refused, and so is
-what would take more memory than the file has bytes. How it names things was read from
+another file holds and compression filters, which are loaded as libraries, are refused. Memory is
+bounded by what the file has on the disk, not by what it says of itself: a member of the archive
+may take a hundred times the bytes that it has there (or a MiB), a text no more than 8 MiB, and all
+arrays together what model.weights.h5 has. How it names things was read from
 ``keras/src/saving/saving_lib.py``.
 """
 
@@ -29,7 +31,7 @@ from gatewise.errors import GatewiseError, InvalidFileError, InvalidStateError
 _CONFIG: Final = "config.json"
 _METADATA: Final = "metadata.json"
 _WEIGHTS: Final = "model.weights.h5"
-_TEXT_LIMIT: Final = 1 << 26
+_TEXT_LIMIT: Final = 1 << 23  # bytes, each of which may become 20 of objects; a layer has 2000
 _EXPANSION: Final = 100  # times its size in the archive; Keras does not compress
 _EXPANSION_FLOOR: Final = 1 << 20
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -55,9 +57,10 @@ def open_keras_file(path: Path) -> Iterator[tuple[Any, Store]]:
         raise InvalidFileError(where, "a file of Keras", "no file")
     try:
         with zipfile.ZipFile(path) as archive:
-            metadata = _json(archive, _METADATA, where)
-            described = _json(archive, _CONFIG, where)
-            weights = _member(archive, _WEIGHTS, where)
+            size = path.stat().st_size
+            metadata = _json(archive, _METADATA, where, size)
+            described = _json(archive, _CONFIG, where, size)
+            weights = _member(archive, _WEIGHTS, where, size)
     except GatewiseError:
         raise
     except _FAULTS as error:
@@ -89,8 +92,8 @@ def _h5py() -> Any:
     return h5py
 
 
-def _json(archive: zipfile.ZipFile, name: str, where: str) -> dict[str, Any]:
-    text = _member(archive, name, where, limit=_TEXT_LIMIT)
+def _json(archive: zipfile.ZipFile, name: str, where: str, size: int) -> dict[str, Any]:
+    text = _member(archive, name, where, size, _TEXT_LIMIT)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -100,16 +103,26 @@ def _json(archive: zipfile.ZipFile, name: str, where: str) -> dict[str, Any]:
     return value
 
 
-def _member(archive: zipfile.ZipFile, name: str, where: str, *, limit: int | None = None) -> bytes:
-    """Return a member of the archive, which must not be much larger than it is there."""
+def _member(
+    archive: zipfile.ZipFile, name: str, where: str, size: int, limit: int | None = None
+) -> bytes:
+    """Return a member of an archive of some size, which must not be much larger than it is there.
+
+    Raises:
+        InvalidFileError: There is none, it is larger, or it is compressed by a rare method.
+    """
     if name not in archive.namelist():
         held = ", ".join(sorted(archive.namelist())[:9]) or "nothing"
         raise InvalidFileError(where, f"an archive with {name}", f"one with {held}", _DAMAGED)
     about = archive.getinfo(name)
-    most = max(_EXPANSION_FLOOR, _EXPANSION * about.compress_size)
+    if about.compress_type not in _METHODS:
+        got = f"method {about.compress_type}"
+        raise InvalidFileError(f"{where}: {name}", "stored or deflated bytes", got, _DAMAGED)
+    # The archive may say anything of its entries.
+    most = max(_EXPANSION_FLOOR, _EXPANSION * min(about.compress_size, size))
     most = most if limit is None else min(most, limit)
-    if about.file_size > most or about.compress_type not in _METHODS:
-        got = f"{about.file_size}, by method {about.compress_type}"
+    if about.file_size > most:
+        got = str(about.file_size)
         raise InvalidFileError(f"{where}: {name}", f"at most {most} bytes", got, _DAMAGED)
     return archive.read(name)
 
@@ -182,6 +195,10 @@ class _FileStore:
         """Return the arrays of a layer; a recurrent one has them in its cell."""
         cell = ("cell",) if kind in RECURRENT else ()
         return self._arrays.read((*self._path, *cell, "vars"))
+
+    def trained(self) -> Sequence[bool]:
+        """Return nothing: a file says it of layers alone, in their options."""
+        return ()
 
     def direction(self, name: str) -> Store:
         """Return the group of a direction."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gatewise.convert._keras_parts import KINDS, Described, Store
-from gatewise.errors import InvalidStateError, InvalidTypeError
+from gatewise.errors import InvalidStateError, InvalidTypeError, InvalidValueError
 
 
 def import_keras(where: str) -> Any:
@@ -35,18 +35,47 @@ def import_keras(where: str) -> Any:
     return keras
 
 
+def activation_name(where: str, function: Any) -> str:
+    """Return what Keras calls one of its activations.
+
+    Keras writes down no more of a function than its name, which another may have as well.
+
+    Raises:
+        InvalidValueError: It is none of Keras'.
+    """
+    name = str(getattr(function, "__name__", type(function).__name__))
+    if getattr(import_keras(where).activations, name, None) is function:
+        return name
+    raise InvalidValueError(
+        where,
+        "a function of keras.activations",
+        f"{name} of {getattr(function, '__module__', None)}",
+        "What a function of your own computes is not known, whatever its name. If Keras has one "
+        "that does the same, give Keras its name.",
+    )
+
+
 def describe(layer: Any) -> tuple[Described, Store]:
     """Return the configuration of a Keras layer or model, and the store of its weights.
 
     Raises:
         InvalidTypeError: It is none, or of a class that is not Keras' own.
+        InvalidValueError: Keras cannot describe it, or it has a function of somebody's own.
     """
     store = _ObjectStore(layer)
     kind = type(layer)
     described = {"module": kind.__module__, "class_name": kind.__name__}
-    # A layer without a twin may have a configuration that cannot be asked for.
-    config = layer.get_config() if kind.__name__ in KINDS else {"name": layer.name}
-    return described | {"config": config}, store
+    if kind.__name__ not in KINDS:  # whose configuration may be none that can be asked for
+        return described | {"config": {"name": layer.name}}, store
+    try:
+        return described | {"config": layer.get_config()}, store
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise InvalidValueError(
+            f"{kind.__name__} layer {layer.name!r}",
+            "layers with functions of keras.activations",
+            str(error)[:200],
+            "Convert the other layers one by one, from_keras(layer).",
+        ) from error
 
 
 class _ObjectStore:
@@ -55,7 +84,8 @@ class _ObjectStore:
     def __init__(self, layer: Any) -> None:
         kind = type(layer)
         named = f"{kind.__module__}.{kind.__name__}"
-        if not any(base.__module__.startswith("keras.") for base in kind.__mro__):
+        bases = [base.__module__ for base in kind.__mro__ if base.__name__ == "Layer"]
+        if not any(module.startswith("keras.") for module in bases):
             raise InvalidTypeError(
                 "from_keras(layer)", "a layer or model of Keras, or the path of its file", named
             )
@@ -66,11 +96,20 @@ class _ObjectStore:
                 named,
                 "A subclass may compute something else. Convert the layers inside one by one.",
             )
+        if kind.__name__ in KINDS:
+            for option in ("activation", "recurrent_activation"):
+                if hasattr(layer, option):
+                    where = f"{kind.__name__} layer {layer.name!r}({option})"
+                    activation_name(where, getattr(layer, option))
         self._layer = layer
 
     def weights(self, kind: str) -> Sequence[Tensor]:  # noqa: ARG002
         """Return the weights of the layer and of its cell."""
         return [_tensor(array) for array in self._layer.get_weights()]
+
+    def trained(self) -> Sequence[bool]:
+        """Say of each weight whether it is trained; a layer's options do not tell of its cell."""
+        return [bool(variable.trainable) for variable in self._layer.weights]
 
     def direction(self, name: str) -> Store:
         """Return the layer of a direction."""

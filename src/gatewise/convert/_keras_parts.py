@@ -7,6 +7,7 @@ names is looked up, imported or called.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, runtime_checkable
 
@@ -40,12 +41,14 @@ class Part(NamedTuple):
         kind: Keras' name of its class.
         config: Its options.
         weights: What it has learned, in Keras' order and layout.
+        learns: Which of them are trained.
         parts: The layers of a model, or the two directions of a Bidirectional.
     """
 
     kind: str
     config: Described
     weights: Sequence[Tensor] = ()
+    learns: Sequence[bool] = ()
     parts: tuple[Part, ...] = ()
 
     @property
@@ -61,7 +64,8 @@ class Part(NamedTuple):
         """
         value = self.config.get(name, usual)
         kinds = (int, float) if isinstance(usual, float) else type(usual)
-        if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(usual, bool):
+        fits = isinstance(value, kinds) and isinstance(value, bool) == isinstance(usual, bool)
+        if not fits or (isinstance(value, int) and abs(value) > sys.float_info.max):
             expected = "a number" if isinstance(usual, float) else f"a {type(usual).__name__}"
             raise InvalidValueError(f"{self.where}({name})", expected, repr(value)[:80])
         return value
@@ -83,6 +87,10 @@ class Store(Protocol):
         """Return the weights of a layer that is no model."""
         ...
 
+    def trained(self) -> Sequence[bool]:
+        """Say of each weight whether it is trained by itself; nothing where that is not known."""
+        ...
+
     def direction(self, name: str) -> Store:
         """Return the store of a Bidirectional's ``forward_layer`` or ``backward_layer``."""
         ...
@@ -92,8 +100,13 @@ class Store(Protocol):
         ...
 
 
-def take_apart(described: Any, store: Store) -> Part:
+def take_apart(described: Any, store: Store, *, learns: bool = True) -> Part:
     """Return what a description, already looked over by `refuse_foreign`, and a store hold.
+
+    Args:
+        described: The configuration of a layer or model.
+        store: Its weights.
+        learns: Whether all that is around it is trained.
 
     Raises:
         InvalidValueError: A layer has no twin, or a model is no chain.
@@ -109,15 +122,19 @@ def take_apart(described: Any, store: Store) -> Part:
             kind,
             "Convert the other layers of the model one by one, from_keras(layer).",
         )
+    learns = Part(kind, config).option("trainable", usual=True) and learns
     if kind in MODELS:
         rows = chain(kind, config)
-        parts = map(take_apart, rows, store.layers(rows))
+        inside = zip(rows, store.layers(rows), strict=True)
+        parts = [take_apart(row, own, learns=learns) for row, own in inside]
         return Part(kind, config, parts=tuple(parts))
     if kind == "Bidirectional":
-        forth = _direction("forward_layer", config.get("layer"), store)
-        back = _direction("backward_layer", config.get("backward_layer"), store)
+        forth = _direction("forward_layer", config.get("layer"), store, learns=learns)
+        back = _direction("backward_layer", config.get("backward_layer"), store, learns=learns)
         return Part(kind, config, parts=(forth, back))
-    return Part(kind, config, store.weights(kind))
+    weights = store.weights(kind)
+    trained = store.trained() or [True] * len(weights)
+    return Part(kind, config, weights, [learns and each for each in trained])
 
 
 def refuse_foreign(described: Any) -> None:
@@ -129,22 +146,22 @@ def refuse_foreign(described: Any) -> None:
     Raises:
         InvalidValueError: It does; the message names the object.
     """
-    todo = [(described, 0, True)]
-    while todo:
-        value, depth, takes_part = todo.pop()
-        if depth > _DEPTH:
-            raise InvalidValueError(
-                "Keras' configuration", f"at most {_DEPTH} objects within each other", "more"
-            )
-        if isinstance(value, Mapping):
-            if "class_name" in value:
-                _check_origin(value, takes_part=takes_part)
-            todo += [
-                (part, depth + 1, takes_part and name != "compile_config")
-                for name, part in value.items()
-            ]
-        elif isinstance(value, list | tuple):
-            todo += [(part, depth + 1, takes_part) for part in value]
+    _look_over(described, 0, takes_part=True)
+
+
+def _look_over(value: Any, depth: int, *, takes_part: bool) -> None:
+    if depth > _DEPTH:
+        raise InvalidValueError(
+            "Keras' configuration", f"at most {_DEPTH} objects within each other", "more"
+        )
+    if isinstance(value, Mapping):
+        if "class_name" in value:
+            _check_origin(value, takes_part=takes_part)
+        for name, part in value.items():
+            _look_over(part, depth + 1, takes_part=takes_part and name != "compile_config")
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _look_over(part, depth + 1, takes_part=takes_part)
 
 
 def _check_origin(described: Described, *, takes_part: bool) -> None:
@@ -177,9 +194,9 @@ def _is_ours(module: object, kind: str) -> bool:
     return isinstance(module, str) and module.startswith("gatewise.keras") and kind in RECURRENT
 
 
-def _direction(name: str, described: Any, store: Store) -> Part:
+def _direction(name: str, described: Any, store: Store, *, learns: bool) -> Part:
     if not isinstance(described, Mapping) or str(described.get("class_name")) not in RECURRENT:
         raise InvalidValueError(
             f"Bidirectional layer ({name})", f"one of {', '.join(RECURRENT)}", repr(described)[:80]
         )
-    return take_apart(described, store.direction(name))
+    return take_apart(described, store.direction(name), learns=learns)

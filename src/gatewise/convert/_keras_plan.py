@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gatewise import nn as gwn
+from gatewise.conventions import parameter_suffix
 from gatewise.convert._keras_activations import keras_activation, keras_function
 from gatewise.convert._keras_weights import to_keras_layout
 from gatewise.convert.keras_modules import (
@@ -21,6 +23,7 @@ from gatewise.convert.keras_modules import (
 from gatewise.errors import InvalidTypeError, InvalidValueError
 
 _KINDS: Final = {gwn.LSTM: "LSTM", gwn.GRU: "GRU", gwn.RNN: "SimpleRNN"}
+_DTYPES: Final = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _ROWS: Final = (KerasSequential, nn.Sequential, gwn.Stack)
 # Options of ours that Keras has too, or that change nothing in what is computed.
 _SHARED: Final = {
@@ -39,7 +42,7 @@ class Planned:
         arguments: Of its constructor.
         weights: In Keras' order and layout; one list for each direction.
         takes: How many features it takes; None if any.
-        learns: Whether its weights are trained.
+        learns: Whether its weights are trained; for each direction.
         merge_mode: Of the Bidirectional around it, if there are two lists of weights.
     """
 
@@ -47,7 +50,7 @@ class Planned:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     weights: Sequence[Sequence[Tensor]] = ()
     takes: int | None = None
-    learns: bool = True
+    learns: Sequence[bool] = ()
     merge_mode: str | None = "concat"
 
     @property
@@ -58,8 +61,8 @@ class Planned:
     def layer(self, keras: Any, dtype: str) -> Any:
         """Return the layer, built and filled, which computes in a dtype."""
         arguments = {**self.arguments, "dtype": dtype}
-        if dtype == "bfloat16" and self.kind in _KINDS.values():
-            # Keras draws the weights first, and no orthogonal matrices in bfloat16.
+        if dtype in ("bfloat16", "float16") and self.kind in _KINDS.values():
+            # Keras draws the weights first, and no orthogonal matrices in 16 bits.
             arguments["recurrent_initializer"] = "glorot_uniform"
         layer = getattr(keras.layers, self.kind)(**arguments)
         if len(self.weights) > 1:
@@ -68,25 +71,40 @@ class Planned:
             return layer
         layer.build((None, None, self.takes) if self.sequential else (None, self.takes))
         sides = [layer] if len(self.weights) == 1 else [layer.forward_layer, layer.backward_layer]
-        for side, weights in zip(sides, self.weights, strict=True):
+        layer.trainable = any(self.learns)
+        for side, weights, learns in zip(sides, self.weights, self.learns, strict=True):
             side.set_weights([_array(weight) for weight in weights])
-        layer.trainable = self.learns
+            side.trainable = learns
         return layer
 
-    def input_shape(self, row: Sequence[Planned]) -> tuple[int | None, ...] | None:
-        """Return the shape of one input of a row that begins with this; None if it may be any."""
-        if self.kind == "Embedding":
-            return (None,)
-        width = next((step.takes for step in row if step.takes), None)
-        if width is None:
-            return None
-        return (None, width) if any(step.sequential for step in row) else (width,)
+
+def input_shape(row: Sequence[Planned]) -> tuple[int | None, ...] | None:
+    """Return the shape of one input of a row; None if it may be any."""
+    if not any(step.sequential for step in row):
+        return None
+    if row[0].kind == "Embedding":
+        return (None,)
+    width = next((step.takes for step in row if step.takes), None)
+    return None if width is None else (None, width)
 
 
 def dtype_of(planned: Sequence[Planned]) -> str:
-    """Return the dtype of the first weights of a row, as Keras calls it."""
-    weights = next((step.weights[0][0] for step in planned if step.weights), None)
-    return "float32" if weights is None else str(weights.dtype).removeprefix("torch.")
+    """Return the dtype of the weights of a row, as Keras calls it.
+
+    Raises:
+        InvalidValueError: They have several, or one that Keras does not compute in.
+    """
+    weights = [(step, weight) for step in planned for side in step.weights for weight in side]
+    first = weights[0][1].dtype if weights else torch.float32
+    for step, weight in weights:
+        if weight.dtype is not first or first not in _DTYPES:
+            raise InvalidValueError(
+                "to_keras(module)",
+                f"weights of one dtype, {', '.join(map(str, _DTYPES))}",
+                f"a {step.kind} of {weight.dtype} after {first}",
+                "Bring the module to one first: module.float().",
+            )
+    return str(first).removeprefix("torch.")
 
 
 def plan(module: nn.Module) -> list[Planned]:
@@ -109,6 +127,14 @@ def plan(module: nn.Module) -> list[Planned]:
             planned.append(Planned("Activation", {"activation": activation}))
     if not planned:
         raise InvalidValueError("to_keras(module)", "at least one layer", repr(module)[:80])
+    for step in planned[:-1]:
+        if step.arguments.get("return_state") or step.merge_mode is None:
+            raise InvalidValueError(
+                "to_keras(module)",
+                "one output of each layer but the last",
+                f"a {step.kind} with return_state=True or merge_mode=None",
+                "Convert the layers one by one, to_keras(module).",
+            )
     return planned
 
 
@@ -139,7 +165,7 @@ def _plan_one(module: Any) -> list[Planned]:
     if type(module) is nn.Linear:
         weights = [module.weight.T] if module.bias is None else [module.weight.T, module.bias]
         arguments = {"units": module.out_features, "use_bias": len(weights) > 1}
-        return [_filled("Dense", arguments, [weights], module.in_features, module)]
+        return [Planned("Dense", arguments, [weights], module.in_features, [_all_learn(module)])]
     if type(module) is nn.Dropout:
         return [Planned("Dropout", {"rate": module.p})]
     if type(module) is KerasMasking:
@@ -147,7 +173,7 @@ def _plan_one(module: Any) -> list[Planned]:
     if type(module) in (nn.Embedding, KerasEmbedding) and module.max_norm is None:
         rows = {"input_dim": module.num_embeddings, "output_dim": module.embedding_dim}
         arguments = {**rows, "mask_zero": type(module) is KerasEmbedding}
-        return [_filled("Embedding", arguments, [[module.weight]], None, module)]
+        return [Planned("Embedding", arguments, [[module.weight]], None, [_all_learn(module)])]
     raise InvalidTypeError(
         "to_keras(module)",
         "an LSTM, GRU or RNN of gatewise.nn, what from_keras returns, or torch's Linear, "
@@ -192,7 +218,8 @@ def _plan_recurrent(
         given = arguments if last else {"return_sequences": True}
         mode = merge_mode if last else "concat"
         takes = weights[0].shape[1]
-        planned.append(_filled(kind, {**own, **given}, sides, takes, layer, mode))
+        learns = [_learns(where, _parameters(layer, n, d)) for d in range(len(sides))]
+        planned.append(Planned(kind, {**own, **given}, sides, takes, learns, mode))
     return planned
 
 
@@ -209,17 +236,28 @@ def _functions(layer: Any, where: str) -> dict[str, Any]:
     }
 
 
-def _filled(
-    kind: str,
-    arguments: Mapping[str, Any],
-    weights: Sequence[Sequence[Tensor]],
-    takes: int | None,
-    module: nn.Module,
-    merge_mode: str | None = "concat",
-) -> Planned:
-    """Return a layer with weights, which learns if they do."""
-    learns = all(weight.requires_grad for weight in module.parameters())
-    return Planned(kind, arguments, weights, takes, learns, merge_mode)
+def _parameters(layer: nn.Module, n: int, direction: int) -> dict[str, Tensor]:
+    """Return what the weights of one direction of one layer are, or are computed from."""
+    suffix = parameter_suffix(n, direction)
+    ends = re.compile(rf"_{suffix}(?!\d|_reverse)")  # before what a parametrisation adds
+    return {name: value for name, value in layer.named_parameters() if ends.search(name)}
+
+
+def _learns(where: str, parameters: Mapping[str, Tensor]) -> bool:
+    """Say whether the parameters of a layer learn."""
+    frozen = [name for name, value in parameters.items() if not value.requires_grad]
+    if frozen and len(frozen) < len(parameters):
+        raise InvalidValueError(
+            where,
+            f"{', '.join(parameters)} to learn together, or none of them",
+            f"requires_grad=False for {', '.join(frozen)} alone",
+            "Keras trains a layer as a whole, or not: freeze all of it, or nothing.",
+        )
+    return not frozen
+
+
+def _all_learn(module: nn.Module) -> bool:
+    return _learns(f"to_keras({type(module).__name__})", dict(module.named_parameters()))
 
 
 def _array(weight: Tensor) -> Any:

@@ -15,7 +15,7 @@ from gatewise.convert._keras_build import build
 from gatewise.convert._keras_file import open_keras_file
 from gatewise.convert._keras_objects import describe, import_keras
 from gatewise.convert._keras_parts import refuse_foreign, take_apart
-from gatewise.convert._keras_plan import dtype_of, plan
+from gatewise.convert._keras_plan import dtype_of, input_shape, plan
 
 
 def from_keras(layer: Any) -> nn.Module:
@@ -37,15 +37,17 @@ def from_keras(layer: Any) -> nn.Module:
         A `KerasRecurrent` around a layer of `gatewise.nn`, which gives what Keras' layer gives,
         batch first; for Dense, Embedding, Dropout and activations torch's modules; for a model a
         `KerasSequential` of these, a Dense with an activation as two. With copies of the weights
-        in the dtype in which they are stored, ``requires_grad`` where Keras trains them, in eval
-        mode. The random state stays as it is.
+        in the dtype in which they are stored, in eval mode; a layer that several models share
+        becomes one for each. ``requires_grad`` is False where a layer, its cell or what is around
+        it has ``trainable=False``. The random state stays as it is.
 
     Raises:
         InvalidTypeError: It is neither, or of a class that is not Keras' own.
         InvalidFileError: The file is missing, damaged, or none of Keras 3.
         InvalidValueError: A layer is none of these, has an option that no layer of ours has, or
-            weights of other shapes than it says; it holds code; or a model branches. The message
-            names the layer, the option and what would work.
+            weights of other shapes than it says; it holds code, or a function that is not Keras'
+            own; or a model branches, or mixes dtypes. The message names the layer, the option and
+            what would work.
         InvalidStateError: A layer was not built yet; or there is no h5py to read a file with.
 
     Example:
@@ -71,13 +73,15 @@ def to_keras(module: nn.Module) -> Any:
             in a `KerasSequential`, a `torch.nn.Sequential` or a `gatewise.nn.Stack`.
 
     Returns:
-        A built layer with copies of the weights, or a `keras.Sequential` where it takes several.
-        A Linear and the activation after it become one Dense. ``init``, ``precision`` and
-        ``backend`` do not go along.
+        A built layer with copies of the weights, or a `keras.Sequential` where it takes several;
+        without a recurrent layer it takes inputs of any number of axes. A Linear and the
+        activation after it become one Dense. Layers whose parameters are frozen are not trainable.
+        ``init``, ``precision`` and ``backend`` do not go along.
 
     Raises:
         InvalidTypeError: There is no such layer in Keras.
-        InvalidValueError: A layer has options that Keras lacks; the message names them.
+        InvalidValueError: A layer has options that Keras lacks, or parameters of which some are
+            frozen; or layers have several dtypes. The message names them.
         InvalidStateError: Keras is not installed, or has no backend.
 
     Example:
@@ -90,8 +94,10 @@ def to_keras(module: nn.Module) -> Any:
     layers = [step.layer(keras, dtype) for step in planned]
     if len(layers) == 1:
         return layers[0]
-    shape = planned[0].input_shape(planned)
+    shape = input_shape(planned)
     if shape is None:
-        return keras.Sequential(layers)
+        model = keras.Sequential(layers)
+        model.build()  # without a shape: then it takes any that its layers take
+        return model
     given = "int32" if planned[0].kind == "Embedding" else dtype
     return keras.Sequential([keras.Input(shape, dtype=given), *layers])

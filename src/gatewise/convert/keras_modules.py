@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gatewise.errors import InvalidTypeError, InvalidValueError
 from gatewise.nn import GRU, LSTM, RNN
-from gatewise.nn._step_mask import StepMask, last_output, step_outputs
+from gatewise.nn._step_mask import StepMask, check_mask, last_output, step_outputs
 
 MergeMode = Literal["concat", "sum", "mul", "ave"]
 MERGE_MODES: Final = ("concat", "sum", "mul", "ave", None)
@@ -109,11 +109,16 @@ class KerasRecurrent(HandsOnMask):
         Returns:
             The output; two of them with ``merge_mode=None``; then, with ``return_state``, the
             states of each direction, h before c.
+
+        Raises:
+            GatewiseError: x or the mask has another shape or dtype.
         """
-        steps = None if mask is None else StepMask(mask)
-        if steps is None:
+        steps = None
+        if mask is None:
             y, states = self.layer(x)
         else:
+            check_mask("KerasRecurrent", mask, x)
+            steps = StepMask(mask)
             y, states = self.layer(steps.gather(x), lengths=steps.lengths)
         final = states if isinstance(states, tuple) else (states,)
         outputs = self._all(y, steps) if self.return_sequences else self._last(final[0], steps)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from gatewise.convert._keras_activations import cell_function
-from gatewise.convert._keras_objects import import_keras
+from gatewise.convert._keras_objects import activation_name, import_keras
 from gatewise.convert._keras_weights import to_torch_layout
 from gatewise.errors import InvalidStateError, InvalidValueError
-from gatewise.nn._step_mask import StepMask, last_output, step_outputs
+from gatewise.nn._step_mask import StepMask, check_mask, last_output, step_outputs
 from gatewise.ops import explain as explain_kernel
 from gatewise.ops import run_layer
 from gatewise.ops.reference import CellOptions
@@ -78,7 +78,11 @@ def run(
     if training and layer.dropout:
         x = x * _one(layer.cell.get_dropout_mask(x[:, 0])).unsqueeze(1)
     mask = _one(mask)
-    steps = None if mask is None else StepMask(mask.bool())
+    steps = None
+    if mask is not None:
+        mask = mask.bool()
+        check_mask(f"gatewise.keras.{type(layer).__name__}", mask, x)
+        steps = StepMask(mask)
     options = _options(layer, x.dtype, training=training)
     result = run_layer(
         _cell(layer),
@@ -112,7 +116,8 @@ def explain(layer: Any) -> str:
         raise InvalidStateError(
             f"gatewise.keras.{type(layer).__name__}", "a layer that is built", "one without weights"
         )
-    weights = _weights(layer)
+    # Keras casts to this dtype around each call, and nowhere else.
+    weights = [weight.to(getattr(torch, layer.compute_dtype)) for weight in _weights(layer)]
     options = _options(layer, weights[0].dtype, training=True)
     return str(explain_kernel(weights, _cell(layer), options=options))
 
@@ -144,10 +149,10 @@ def _functions(where: str, layer: Any) -> list[str]:
     """Return our names of the activation and of that of the gates."""
     ours = []
     for name, only in _GRU_FUNCTIONS.items():
-        theirs = keras.activations.serialize(getattr(layer, name))
+        theirs = activation_name(f"{where}({name})", getattr(layer, name))
         if isinstance(layer, keras.layers.GRU) and theirs != only:
             raise InvalidValueError(
-                f"{where}({name})", only, str(theirs)[:80], "keras.layers.GRU has others."
+                f"{where}({name})", only, theirs, "keras.layers.GRU has others."
             )
         ours.append(cell_function(f"{where}({name})", theirs))
     return ours

@@ -6,14 +6,18 @@ Everything else is Keras' own: arguments, weights, initial values, saving, `Bidi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor
 
 from gatewise.convert._keras_objects import import_keras
+from gatewise.errors import GatewiseError
 from gatewise.keras import _loop
 
 keras = import_keras("gatewise.keras")
+
+# Of an error without this Keras makes another, which keeps the first part of the message alone.
+_AS_IT_IS: Final = "_keras_call_info_injected"
 
 
 class _OnKernels:
@@ -29,7 +33,11 @@ class _OnKernels:
         self, sequences: Tensor, initial_state: Sequence[Tensor], mask: Any, training: Any = False
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Return the last output, all of them, and the final states, which Keras asks for."""
-        return _loop.run(self, sequences, initial_state, mask, training=bool(training))
+        try:
+            return _loop.run(self, sequences, initial_state, mask, training=bool(training))
+        except GatewiseError as error:
+            setattr(error, _AS_IT_IS, True)
+            raise
 
     def explain(self) -> str:
         """Say in a sentence which kernel runs this layer on this machine, and why."""

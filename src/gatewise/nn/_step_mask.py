@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gatewise.errors import InvalidStateError, InvalidTypeError
+
 
 class StepMask:
     """Which steps of a batch count.
@@ -58,6 +60,22 @@ class StepMask:
         """Return a final state, …×B×H, with what a sequence began with if no step of it counts."""
         counted = (self.counts > 0).unsqueeze(-1)
         return torch.where(counted, state, 0 if initial is None else initial)
+
+
+def check_mask(where: str, mask: Tensor, x: Tensor) -> None:
+    """Refuse a mask that says nothing of the steps of x, B×T×F.
+
+    Raises:
+        InvalidTypeError: It is not of bool.
+        InvalidStateError: It has another shape than B×T.
+    """
+    if not isinstance(mask, Tensor) or mask.dtype is not torch.bool:
+        got = str(mask.dtype) if isinstance(mask, Tensor) else type(mask).__name__
+        raise InvalidTypeError(f"{where}(mask)", "a bool tensor", got, "Write mask != 0.")
+    if x.dim() != 3 or mask.shape != x.shape[:2]:
+        expected = "a flag for each step: the first two of three axes of the input"
+        got = f"{tuple(mask.shape)} for {tuple(x.shape)}"
+        raise InvalidStateError(f"{where}(mask)", expected, got)
 
 
 def step_outputs(y: Tensor, steps: StepMask | None, *, reverse: bool, zero: bool) -> Tensor:
