@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 BAD_LENGTH: int
+BAD_TARGET: int
 
 class Dtype(enum.Enum):
     float32 = 0
@@ -85,6 +86,7 @@ class Kernels:
         threads: int,
         /,
     ) -> int: ...
+    def cross_entropy(self, dtype: Dtype, /, *arguments: float) -> int: ...
     def evaluate(
         self, dtype: Dtype, function: int, source: int, target: int, count: int, /
     ) -> None: ...

@@ -79,7 +79,7 @@ class LinearCrossEntropy(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         sizes = {"in_features": in_features, "num_classes": num_classes}
-        choices = {
+        choices: dict[str, tuple[object, tuple[str, ...]]] = {
             "reduction": (reduction, REDUCTIONS),
             "precision": (precision, PRECISIONS),
             "backend": (backend, BACKENDS),
@@ -240,7 +240,7 @@ def _check(
     if not isinstance(ignore_index, int) or isinstance(ignore_index, bool):
         faults.append(InvalidTypeError(f"{where}(ignore_index)", "an int", repr(ignore_index)))
     number = isinstance(smoothing, int | float) and not isinstance(smoothing, bool)
-    if not number or not 0 <= smoothing <= 1:
+    if not (number and 0 <= smoothing <= 1):  # pyright: ignore[reportOperatorIssue]
         faults.append(
             InvalidValueError(f"{where}(label_smoothing)", "a number from 0 to 1", repr(smoothing))
         )
