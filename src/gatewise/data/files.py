@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, cast
 
 from gatewise.errors import InvalidFileError
 
@@ -55,7 +55,7 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
     packed = path.suffix.lower() == ".gz"
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
-            yield file
+            yield cast("IO[bytes]", file)
     except InvalidFileError:
         raise
     except (OSError, EOFError, zlib.error) as error:
