@@ -6,11 +6,12 @@ What stands in it is the business of the readers: ``reading`` for tables, ``text
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import Final
 
 from gatewise.errors import InvalidFileError
 
@@ -40,7 +41,7 @@ def require_file(source: str | Path) -> Path:
 
 
 @contextmanager
-def open_bytes(path: Path) -> Iterator[IO[bytes]]:
+def open_bytes(path: Path) -> Iterator[io.BufferedIOBase]:
     """Open a file as a stream of bytes, unpacked on the way if its name ends in .gz.
 
     Args:
@@ -55,7 +56,7 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
     packed = path.suffix.lower() == ".gz"
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
-            yield cast("IO[bytes]", file)
+            yield file
     except InvalidFileError:
         raise
     except (OSError, EOFError, zlib.error) as error:

@@ -69,7 +69,7 @@ def require_encoding(encoding: str) -> None:
         ) from error  # fmt: skip
 
 
-def _true_encoding(raw: IO[bytes], encoding: str) -> str:
+def _true_encoding(raw: io.BufferedIOBase, encoding: str) -> str:
     """Let a byte order mark have its say where UTF-8 is expected."""
     if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
         return encoding

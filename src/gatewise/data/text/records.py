@@ -80,7 +80,7 @@ class Tagged:
         return f"{self.place}, token {position} {self.tokens[position]!r}"
 
 
-def as_texts(texts: Sequence[str], labels: Sequence[Any] | None = None) -> Iterator[Text]:
+def as_texts(texts: Sequence[Any], labels: Sequence[Any] | None = None) -> Iterator[Text]:
     """Give texts from memory the form of those from files.
 
     Args:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 from jaxtyping import Bool
@@ -74,7 +74,7 @@ def read_spans(tags: Sequence[str]) -> list[Span]:
     return spans
 
 
-def write_tags(spans: Iterable[Span], length: int, scheme: Scheme) -> list[str]:
+def write_tags(spans: Iterable[Span], length: int, scheme: str) -> list[str]:
     """Return the tags of a sentence that has these spans.
 
     Args:
@@ -88,7 +88,7 @@ def write_tags(spans: Iterable[Span], length: int, scheme: Scheme) -> list[str]:
     Raises:
         InvalidValueError: A span is empty, reaches out of the sentence, or overlaps another.
     """
-    _require_scheme(scheme)
+    named = _scheme(scheme)
     tags = ["O"] * length
     last = Span("", 0, 0)
     for span in sorted(spans, key=lambda one: one.start):
@@ -98,15 +98,15 @@ def write_tags(spans: Iterable[Span], length: int, scheme: Scheme) -> list[str]:
                 f"stretches of a sentence of {length} tokens that do not overlap",
                 f"{span}",
             )
-        tags[span.start : span.stop] = _tags_of(span, last, scheme)
+        tags[span.start : span.stop] = _tags_of(span, last, named)
         last = span
     return tags
 
 
 def convert_tags(
     tags: Sequence[str],
-    before: Scheme | None,
-    after: Scheme,
+    before: str | None,
+    after: str,
     place_of: Callable[[int], object] | None = None,
 ) -> list[str]:
     """Return the tags of the same spans in another scheme.
@@ -129,7 +129,7 @@ def convert_tags(
 
 
 def check_tags(
-    tags: Sequence[str], scheme: Scheme, place_of: Callable[[int], object] | None = None
+    tags: Sequence[str], scheme: str, place_of: Callable[[int], object] | None = None
 ) -> None:
     """Raise InvalidValueError at the first tag that breaks the scheme.
 
@@ -138,10 +138,10 @@ def check_tags(
         scheme: The scheme they should keep to.
         place_of: Names the place of a token, counted from 0, in the message.
     """
-    _require_scheme(scheme)
+    named = _scheme(scheme)
     ends = [None, *tags, None]
     for position, (before, after) in enumerate(itertools.pairwise(ends)):
-        if is_allowed(before, after, scheme):
+        if is_allowed(before, after, named):
             continue
         at = min(position, len(tags) - 1)  # an unfinished span is named by its last token
         where = f"tag {at}" if place_of is None else str(place_of(at))
@@ -268,9 +268,10 @@ def _is_span_tag(tag: str) -> bool:
     return tag[:1] in "BIMES" and tag[1:2] in ("", "-")
 
 
-def _require_scheme(scheme: str) -> None:
-    if scheme not in SCHEMES:
-        raise InvalidValueError("scheme", f"one of {', '.join(SCHEMES)}", repr(scheme))
+def _scheme(name: str) -> Scheme:
+    if name not in SCHEMES:
+        raise InvalidValueError("scheme", f"one of {', '.join(SCHEMES)}", repr(name))
+    return cast("Scheme", name)
 
 
 def _tags_of(span: Span, last: Span, scheme: Scheme) -> list[str]:

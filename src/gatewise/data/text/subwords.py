@@ -11,13 +11,10 @@ import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gatewise.data.text.tokenizing import Form, normal
 from gatewise.errors import InvalidFileError, InvalidValueError
-
-if TYPE_CHECKING:
-    import tokenizers
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,7 @@ class _Counted:
         return text
 
 
-def _train(texts: Iterable[str], size: int, minimum_count: int) -> tokenizers.Tokenizer:
+def _train(texts: Iterable[str], size: int, minimum_count: int) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     learned = Tokenizer(models.BPE())
@@ -157,7 +154,7 @@ def _canonical(model: Any) -> str:
 
 
 @functools.lru_cache(maxsize=16)
-def _load(model: str) -> tokenizers.Tokenizer:
+def _load(model: str) -> Any:
     from tokenizers import Tokenizer
 
     return Tokenizer.from_str(model)

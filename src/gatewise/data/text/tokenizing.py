@@ -17,13 +17,10 @@ import functools
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, cast, get_args, runtime_checkable
 
 from gatewise.data.places import listed
 from gatewise.errors import InvalidFileError, InvalidValueError
-
-if TYPE_CHECKING:
-    from tokenizers.pre_tokenizers import PreTokenizer
 
 Form = Literal["none", "NFC", "NFKC"]
 """The normal form of Unicode that texts are brought into; ``none``: they stay as they are."""
@@ -33,10 +30,12 @@ _LETTER: Final = r"(?!\p{Han})[\p{L}\p{M}\p{N}_]"
 _INNER: Final = r"['’\u200c\u200d](?=" + _LETTER + r")|(?<=\p{N})[.,](?=\p{N})"  # noqa: RUF001
 _PATTERN: Final = rf"(?:{_LETTER})+(?:(?:{_INNER})(?:{_LETTER})+)*|\p{{Han}}\p{{M}}*|\s+|\X"
 
+_FORMS: Final = get_args(Form)
 _CLOSING: Final = frozenset(".,;:!?)]}%…。，、；：！？）》」』”’")  # noqa: RUF001
 _OPENING: Final = frozenset("([{$#@（《「『“‘")  # noqa: RUF001
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """What parts texts, says how it is called, and can be saved.
 
@@ -110,7 +109,7 @@ class Rules:
         return asdict(self)
 
 
-def tokenizer(name: str, *, lowercase: bool = False, form: Form | None = None) -> Tokenizer:
+def tokenizer(name: str, *, lowercase: bool = False, form: str | None = None) -> Tokenizer:
     """Return a tokenizer that needs no training by its name.
 
     Args:
@@ -130,16 +129,16 @@ def tokenizer(name: str, *, lowercase: bool = False, form: Form | None = None) -
 
     if form is None:
         form = "NFC" if name == "words" else "none"
-    if form not in ("none", "NFC", "NFKC"):
+    if form not in _FORMS:
         raise InvalidValueError("form", "'none', 'NFC' or 'NFKC'", repr(form))
     if name == "bpe":
         raise InvalidValueError(
             "tokenizer", "one that needs no training", repr(name), "Train it: Subwords.train(…)."
         )
     if name in ("spaces", "words", "characters"):
-        return Rules(name, lowercase, form)
+        return Rules(name, lowercase, cast("Form", form))
     if name.startswith(("spacy:", "nltk:")):
-        return Foreign(name, lowercase, form)
+        return Foreign(name, lowercase, cast("Form", form))
     known = ("spaces", "words", "characters", "spacy:en", "nltk:tweet", "bpe")
     raise InvalidValueError("tokenizer", f"one like {listed(known)}", repr(name))
 
@@ -198,7 +197,7 @@ def normal(text: str, form: Form, *, lowercase: bool) -> str:
 
 
 @functools.cache
-def _word_splitter() -> PreTokenizer:
+def _word_splitter() -> Any:
     # Python's own expressions know neither scripts nor marks nor clusters of code points.
     from tokenizers import Regex
     from tokenizers.pre_tokenizers import Split

@@ -7,11 +7,12 @@ words are handed on. Models that can make vectors for unseen words (fastText's .
 
 from __future__ import annotations
 
+import io
 import tempfile
 import zlib
 from collections.abc import Container, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from gatewise.data.text.vectors import WordVectors, require_gensim
 from gatewise.errors import InvalidFileError, InvalidValueError
 
 _REMEDY: Final = "Fetch the file again, or give its true format."
+_HEADER: Final = b"%20d %20d\n"
 
 
 def read_vectors(
@@ -98,13 +100,18 @@ def _read_text(
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "wanted.txt"
         with wanted.open("wb") as copy:
-            numbers = _copy_wanted(path, copy, words, limit, encoding, header)
+            # A header of fixed width, filled in at the end: without one gensim leaves a file open.
+            copy.write(_HEADER % (0, 0))
+            numbers, width = _copy_wanted(path, copy, words, limit, encoding, header)
+            copy.seek(0)
+            copy.write(_HEADER % (len(numbers), width))
         if not numbers:
             return WordVectors((), np.zeros((0, 0), dtype=np.float32))
         try:
-            return _by_gensim(wanted, no_header=True, encoding=encoding)
+            return _by_gensim(wanted, encoding=encoding)
         except ValueError as error:
             with wanted.open("rb") as copy:
+                next(copy)
                 line = next(
                     number
                     for number, row in zip(numbers, copy, strict=True)
@@ -117,13 +124,13 @@ def _read_text(
 
 def _copy_wanted(
     path: Path,
-    copy: IO[bytes],
+    copy: io.BufferedIOBase,
     words: Container[str] | None,
     limit: int | None,
     encoding: str,
     header: tuple[int, int] | None,
-) -> list[int]:
-    """Check every line, copy those of the wanted words, and return their numbers."""
+) -> tuple[list[int], int]:
+    """Check every line, copy those of the wanted words; return their numbers and the width."""
     kept: list[int] = []
     width = 0 if header is None else header[1]
     seen = 0
@@ -132,7 +139,7 @@ def _copy_wanted(
             if number == 1 and header is not None:
                 continue
             if seen == limit:
-                return kept
+                return kept, width
             row = line.rstrip(b" \r\n")
             width = width or row.count(b" ")
             word = _word(row, width, f"{path}, line {number}", encoding)
@@ -144,7 +151,7 @@ def _copy_wanted(
         raise InvalidFileError(
             str(path), f"{header[0]:,} vectors, as line 1 says", f"{seen:,}", _REMEDY
         )
-    return kept
+    return kept, width
 
 
 def _word(row: bytes, width: int, where: str, encoding: str) -> str | None:
@@ -183,4 +190,6 @@ def _by_gensim(path: Path, **options: Any) -> WordVectors:
     models = require_gensim("read_vectors")
     # An absolute path: gensim would take another for an address on some network.
     read = models.KeyedVectors.load_word2vec_format(str(path.absolute()), **options)
-    return WordVectors(tuple(read.index_to_key), read.vectors)
+    # For each word that was given twice gensim has a place too many at the end.
+    words = tuple(word for word in read.index_to_key if word is not None)
+    return WordVectors(words, read.vectors[: len(words)])
