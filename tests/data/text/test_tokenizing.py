@@ -174,7 +174,9 @@ def test_other_libraries_by_name() -> None:
         assert one.split("Guten  Tag") == ["guten", "tag"]
         assert one.join(["a", "b"]) == "a b"
         assert tokenizer_from_dict(json.loads(json.dumps(one.to_dict()))) == one
-    with pytest.raises(InvalidValueError, match="a language that spaCy knows, got 'spacy:xx'"):
+    with pytest.raises(
+        InvalidValueError, match="a language that spaCy can part here, got 'spacy:xx'"
+    ):
         tokenizer("spacy:xx")
 
 

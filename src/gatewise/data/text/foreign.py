@@ -89,8 +89,10 @@ def _spacy(name: str, language: str) -> Callable[[str], list[str]]:
     try:
         rules = spacy.blank(language).tokenizer
     except ImportError as error:
+        # Japanese, for one, needs a package of its own: the reason says which.
+        reason = str(error).partition("\n")[0]
         raise InvalidValueError(
-            "tokenizer", "a language that spaCy knows", repr(name), remedy
+            "tokenizer", "a language that spaCy can part here", f"{name!r} ({reason:.120})", remedy
         ) from error
     return lambda text: [token.text for token in rules(text)]
 
