@@ -19,7 +19,7 @@ FOLDERS = ("src", "native", "tests", "benchmarks", "examples")
 SOURCES = {".py", ".pyi", ".h", ".cc", ".css", ".js", ".sh", ".txt"}
 HEAVY = {
     *("h5py", "keras", "lightning", "narwhals", "onnx", "pandas", "plotly", "pyarrow"),
-    *("pydantic", "rich"),
+    *("pydantic", "rich", "tokenizers", "gensim"),
 }
 
 

@@ -8,9 +8,7 @@ parser is Arrow's, which, unlike pandas', refuses lines that are too short.
 from __future__ import annotations
 
 import csv
-import gzip
 import re
-import zlib
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
+from gatewise.data.files import UTF16_MARKS, open_bytes
 from gatewise.data.places import remember_source
 from gatewise.errors import InvalidFileError
 
@@ -49,7 +48,9 @@ def read_delimited(path: Path) -> pd.DataFrame:
             line with too many or too few cells.
     """
     where = str(path)
-    text = _decode(_read_bytes(path, where), where)
+    with open_bytes(path) as file:
+        data = file.read()
+    text = _decode(data, where)
     lines = text.split(b"\n")
     filled = [k for k, line in enumerate(lines, 1) if line not in (b"", b"\r")]
     if not filled:
@@ -59,7 +60,7 @@ def read_delimited(path: Path) -> pd.DataFrame:
     header, row = (lines[k - 1].decode().rstrip("\r") for k in filled[:2])
     top = f"{where}, line {filled[0]}"
     tabs = path.name.lower().endswith((".tsv", ".tsv.gz"))
-    delimiter = "\t" if tabs else _delimiter(header, row, top)
+    delimiter = "\t" if tabs else find_delimiter(header, row, top)
     names = _header(header, delimiter, top)
     frame = _parse(text, delimiter, names, filled, where).to_pandas()
     if _counts_rows(frame[names[0]], _cells(header, delimiter, top)[0]):
@@ -70,19 +71,31 @@ def read_delimited(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _read_bytes(path: Path, where: str) -> bytes:
-    """Read and, where it is gzipped, unpack a file."""
-    try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if path.suffix.lower() == ".gz" else data
-    except (OSError, EOFError, zlib.error) as error:
-        kind = "a whole gzip file" if path.suffix.lower() == ".gz" else "a readable file"
-        raise InvalidFileError(where, kind, str(error), "Fetch the file again.") from error
+def find_delimiter(header: str, row: str, where: str) -> str:
+    """Return the one of ``, ; tab |`` that parts header and first row alike, into most columns.
+
+    Args:
+        header: The line of names.
+        row: The line after it.
+        where: The place of the header, for a message.
+
+    Returns:
+        The delimiter.
+
+    Raises:
+        InvalidFileError: If a line cannot be parted at all.
+    """
+
+    def columns(mark: str) -> tuple[bool, int]:
+        count = len(_cells(header, mark, where))
+        return count > 1 and count == len(_cells(row, mark, where)), count
+
+    return max(_DELIMITERS, key=columns)
 
 
 def _decode(data: bytes, where: str) -> bytes:
     """Return the text as UTF-8 without a mark, or refuse it."""
-    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    wide = data.startswith(UTF16_MARKS)
     try:
         text = data.decode("utf-16" if wide else "utf-8-sig").encode()
     except UnicodeDecodeError as error:
@@ -97,16 +110,6 @@ def _decode(data: bytes, where: str) -> bytes:
             where, "text", "binary data", "Export the table as CSV, or give it its true ending."
         )
     return text if b"\n" in text else text.replace(b"\r", b"\n")
-
-
-def _delimiter(header: str, row: str, where: str) -> str:
-    """Return the delimiter that parts header and first row alike, into most columns."""
-
-    def columns(mark: str) -> tuple[bool, int]:
-        count = len(_cells(header, mark, where))
-        return count > 1 and count == len(_cells(row, mark, where)), count
-
-    return max(_DELIMITERS, key=columns)
 
 
 def _cells(line: str, delimiter: str, where: str) -> list[str]:

@@ -47,12 +47,27 @@ def row_name(frame: pd.DataFrame, position: int) -> str:
         The source and the line (files, counted from 1 with the header) or the row (frames, counted
         from 0, with its index label where that differs).
     """
+    unit, number = row_number(frame, position)
+    label = frame.index[position]
+    suffix = "" if unit == "line" or label == position else f" (index {cell_text(label)})"
+    return f"{source_name(frame)}, {unit} {number}{suffix}"
+
+
+def row_number(frame: pd.DataFrame, position: int) -> tuple[str, int]:
+    """Return the unit and the number by which ``row_name`` names a row.
+
+    Args:
+        frame: The table.
+        position: The row, counted from 0.
+
+    Returns:
+        ``("line", 19)`` or ``("row", 17)``.
+    """
     label = frame.index[position]
     blank = _blank_lines(frame)
     if blank is not None and isinstance(label, int | np.integer):
-        return f"{source_name(frame)}, line {_line_of(int(label), blank)}"
-    suffix = "" if label == position else f" (index {cell_text(label)})"
-    return f"{source_name(frame)}, row {position}{suffix}"
+        return "line", _line_of(int(label), blank)
+    return "row", position
 
 
 def column_of(frame: pd.DataFrame, name: str) -> pd.Series:

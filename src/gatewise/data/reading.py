@@ -16,6 +16,7 @@ import pyarrow.feather
 import pyarrow.parquet
 
 from gatewise.data.delimited import read_delimited
+from gatewise.data.files import require_file
 from gatewise.data.places import remember_source, source_name
 from gatewise.errors import InvalidFileError, InvalidTypeError, InvalidValueError
 
@@ -41,7 +42,7 @@ def read_frame(source: Any) -> pd.DataFrame:
         InvalidValueError: If two columns share a name.
     """
     if isinstance(source, str | Path):
-        return _plain(_read_file(Path(source).expanduser()))
+        return _plain(_read_file(require_file(source)))
     if isinstance(source, pd.DataFrame):
         return _plain(source)
     native = nw.from_native(source, pass_through=True)
@@ -59,12 +60,6 @@ def _read_file(path: Path) -> pd.DataFrame:
     """Read a file by its ending."""
     name = path.name.lower()
     where = str(path)
-    try:
-        path.stat()
-    except (OSError, ValueError) as error:  # absent, forbidden, or no path at all
-        raise InvalidFileError(where, "a file", str(error), "Check the path.") from error
-    if path.is_dir():
-        raise InvalidFileError(where, "a file", "a directory", "Give one file in it.")
     if name.endswith(_TEXT):
         return read_delimited(path)
     if not name.endswith(_PARQUET + _FEATHER):

@@ -123,7 +123,28 @@ def require_columns(
         trained: Whether a schema that was learned before asks for them.
         remedy: What else to do than to add the first one.
     """
-    missing = [name for name in columns if name not in frame.columns]
+    names = [str(name) for name in frame.columns]
+    require_names(source_name(frame), names, columns, trained=trained, remedy=remedy)
+
+
+def require_names(
+    where: str,
+    known: Sequence[str],
+    columns: Sequence[str],
+    *,
+    trained: bool = False,
+    remedy: str = "",
+) -> None:
+    """Raise InvalidValueError if a table with the columns ``known`` lacks any of ``columns``.
+
+    Args:
+        where: The table's name.
+        known: The names that it has.
+        columns: The names that it must have.
+        trained: Whether a schema that was learned before asks for them.
+        remedy: What else to do than to add the first one.
+    """
+    missing = [name for name in columns if name not in known]
     if not missing:
         return
     expected = f"a column {missing[0]!r}"
@@ -131,8 +152,8 @@ def require_columns(
     if trained:
         expected = f"the columns {listed(columns)}, as in the training table"
         remedy = f"Add the column {missing[0]!r}, or fit a model without it."
-    near = difflib.get_close_matches(missing[0], list(frame.columns), n=1)
+    near = difflib.get_close_matches(missing[0], known, n=1)
     if near:
         remedy = f"Did you mean {near[0]!r}? {remedy}"
-    got = f"no {listed(missing)} among {listed(list(frame.columns))}"
-    raise InvalidValueError(source_name(frame), expected, got, remedy)
+    got = f"no {listed(missing)} among {listed(known)}"
+    raise InvalidValueError(where, expected, got, remedy)
