@@ -18,9 +18,6 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal, NamedTuple, cast, get_args
 
-import numpy as np
-from jaxtyping import Bool
-
 from gatewise.data.text.records import Tagged
 from gatewise.errors import InvalidValueError
 
@@ -172,24 +169,6 @@ def is_allowed(before: str | None, after: str | None, scheme: Scheme) -> bool:
         return two != "I" or inside
     # Between B and E nothing but what is inside; elsewhere nothing that is inside.
     return inside and two in "IME" if one in "BIM" else two in "OBS"
-
-
-def allowed_transitions(
-    tags: Sequence[str], scheme: Scheme
-) -> tuple[Bool[np.ndarray, "K"], Bool[np.ndarray, "K K"], Bool[np.ndarray, "K"]]:
-    """Return which of K tags may be first, follow each other, and be last.
-
-    Args:
-        tags: The tags, in the order of their numbers.
-        scheme: The scheme.
-
-    Returns:
-        The first (K), ``[before, after]`` (K x K), the last (K).
-    """
-    pairs = [[is_allowed(before, after, scheme) for after in tags] for before in tags]
-    first = [is_allowed(None, tag, scheme) for tag in tags]
-    last = [is_allowed(tag, None, scheme) for tag in tags]
-    return np.array(first), np.array(pairs), np.array(last)
 
 
 def infer_scheme(sentences: Iterable[Tagged], *, repair: bool = False) -> Scheme | None:
