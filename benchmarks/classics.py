@@ -59,7 +59,6 @@ def main() -> None:
         parser.error(
             f"--seeds: expected at least 1, got {arguments.seeds}. Give how many to train with."
         )
-    torch.set_num_threads(1)
     known: dict[str, Any] = json.loads(NUMBERS.read_text()) if NUMBERS.exists() else {}
     if not arguments.pictures:
         for name in chosen:
@@ -69,15 +68,17 @@ def main() -> None:
                     f"--seeds: expected at least {held}, since {name} has so many with other"
                     f" settings, got {arguments.seeds}. Give as many, and they are replaced."
                 )
-        try:
+    try:
+        if not arguments.pictures:
+            torch.set_num_threads(1)
             for name in chosen:
                 measure(PROBLEMS[name], arguments.seeds, known)
-        except KeyboardInterrupt:
-            raise SystemExit(f"Stopped. The runs that were done are in {NUMBERS}.") from None
-    write(PAGE, page(known))
-    for name in chosen:
-        if name in known:
-            photographed(PROBLEMS[name], known[name])
+        write(PAGE, page(known))
+        for name in chosen:
+            if name in known:
+                photographed(PROBLEMS[name], known[name])
+    except KeyboardInterrupt:
+        raise SystemExit(f"Stopped. The runs that were done are in {NUMBERS}.") from None
 
 
 def measure(problem: Problem, seeds: int, known: dict[str, Any]) -> None:

@@ -130,7 +130,6 @@ def problem(
         batches=stretches(stream, 16, intervals * (PERIOD + 1)),
         test=tested_streams(stream, LOGISTIC, BOUND, streams=10, steps=(PERIOD + 1) * SPIKES),
         budget=budget,
-        learning_rate=2e-2,
         halving=halving,
         window=window,
         per_step=True,
@@ -169,7 +168,7 @@ GENERATING = problem(
     ),
     intervals=6,
     budget=6_000_000,
-    halving=700_000,
+    halving=2_000_000,
     window=20_000,
     baseline=entropy(1 / (PERIOD + 0.5)),  # of a spike, when the last one is forgotten
 )

@@ -123,3 +123,22 @@ def test_a_wrong_answer_in_the_window_puts_the_test_off(net):
     # And each batch is judged before the net has learned from it.
     biases = [float(state.detach()) - number for number, state in enumerate(net.returned)]
     assert [bias > 0.5 for bias in biases] == [False] * 3 + [True] * 2
+
+
+def test_a_test_that_refuses_a_net_is_heard_where_training_has_no_criterion(net):
+    refusing = problem(test=lambda net, attempt: Score(solved=False, text="no", loss=2.0))
+    run = fit(refusing, "any", 0)
+    assert (run.solved, run.test, run.loss) == (False, "no", 2.0)
+    assert fit(problem(), "any", 0).solved
+
+
+def test_only_what_counts_is_learned(net):
+    def batches(seed):
+        for batch in stretched(seed):
+            counts = batch.counts.clone()
+            counts[:, 5:] = False
+            yield batch._replace(target=torch.where(counts[..., None], 1.0, 100.0), counts=counts)
+
+    run = fit(problem(batches=batches, budget=10, learning_rate=0.25), "any", 0)
+    assert [loss for _, loss in run.curve] == [1.0]
+    assert net.bias.item() == pytest.approx(0.25)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -23,8 +19,6 @@ from torch import nn
 from train import Recent, Run, fit, restored, saved
 
 from gatewise.nn import LSTM, RNN
-
-CLASSICS = Path(__file__).parents[2] / "examples" / "classics"
 
 
 @pytest.fixture(autouse=True)
@@ -235,7 +229,7 @@ def test_nets_in_two_directions_have_no_such_gradient():
     assert set(gradients_of(FRAMEWISE)) == {"RNN", "LSTM"}
 
 
-# --- table, picture and program -------------------------------------------------------------------
+# --- table and picture ----------------------------------------------------------------------------
 
 
 def a_run(net: str, seed: int, *, solved: bool) -> Run:
@@ -293,31 +287,3 @@ def test_every_problem_trains_and_says_what_it_is():
         assert max(counts) < 1.5 * min(counts), problem.name
         assert problem.source
         assert problem.criterion.endswith(".")
-
-
-def program(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, str(CLASSICS), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def test_the_program_lists_the_problems():
-    process = program()
-    printed, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
-    assert [line.split()[0] for line in printed.splitlines()] == list(PROBLEMS)
-
-
-def test_ctrl_c_ends_cleanly(tmp_path):
-    process = program("adding", "--nets", "RNN", "--out", str(tmp_path))
-    for line in process.stdout:
-        if line.startswith("Solved:"):
-            break
-    process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
-    assert "Stopped" in printed
-    assert "Traceback" not in printed
