@@ -145,6 +145,6 @@ def _mark_baseline(figure: go.Figure, baseline: float, end: int) -> None:
 def _ticks(runs: Sequence[Run]) -> dict[str, Any]:
     """Return the ticks of the losses' axis: powers of ten, or numbers where those are too few."""
     losses = [loss for run in runs for _, loss in run.curve]
-    if max(losses) > 30 * min(losses):
+    if max(losses) > 100 * min(losses):
         return {"dtick": 1, "exponentformat": "power"}
     return {"dtick": "D2", "tickformat": ".1g"}
