@@ -17,7 +17,7 @@ export GATEWISE_KERAS_PYTHON ?= $(wildcard $(VENV)/peers/bin/python)
 help:
 	@echo 'make demo         train on the series that ships with gatewise; ends with scores and a report'
 	@echo 'make test         the tests: C++ and Python, with shapes checked'
-	@echo 'make test-all     these and the slow ones, which train the classics to their criteria'
+	@echo 'make test-all     these and the slow ones, which train nets on the classics'
 	@echo 'make check        format, lint, types, imports'
 	@echo 'make bench        layers and variants beside their peers, and how they scale: two hours'
 	@echo 'make bench-minute two shapes beside every peer, in a minute'
@@ -36,7 +36,7 @@ demo: $(VENV)/package.stamp
 test: setup test-native
 	OMP_NUM_THREADS=1 $(RUN) pytest -m 'not slow' -n $(WORKERS) --dist worksteal $(SHAPES) -q
 
-# The classics among them learn for a quarter of an hour.
+# The classics among them learn for a quarter of an hour of processor time.
 test-all: setup test-native
 	OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) --dist worksteal $(SHAPES) -q
 

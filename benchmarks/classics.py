@@ -4,24 +4,28 @@
     python benchmarks/classics.py adding reber      some of them; the others stay as they are
     python benchmarks/classics.py --pictures        makes page and pictures anew, without measuring
 
-A problem's runs go to `results/classics.json` once all its seeds are done, and from there to
-`results/classics.md` and `docs/img/classics_*.png`. Pictures are taken by Chromium; without one
-they are left as they are, and the program says so.
+Each run goes to `results/classics.json` as soon as it is done, in the place of the one of the same
+net and seed, and from there to `results/classics.md` and `docs/img/classics_*.png`. Ctrl-C loses
+the run that it interrupts, and no other. Pictures are taken by Chromium; without one they are left
+as they are, and the program says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import torch
 from machine import RESULTS, machine
+from table import markdown
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "examples" / "classics"))
@@ -29,8 +33,8 @@ sys.path.insert(0, str(HERE.parent / "examples" / "classics"))
 from picture import drawn, gradients_of  # noqa: E402 - the path comes first
 from problem import Problem  # noqa: E402
 from problems import PROBLEMS  # noqa: E402
-from table import table  # noqa: E402
-from train import Run, fit, restored, saved  # noqa: E402
+from summary import COLUMNS, rows  # noqa: E402
+from train import built, fit, restored, saved  # noqa: E402
 
 NUMBERS, PAGE = RESULTS / "classics.json", RESULTS / "classics.md"
 PICTURES = HERE.parent / "docs" / "img"
@@ -41,54 +45,93 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("problems", nargs="*", help=f"some of {', '.join(PROBLEMS)}")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
     parser.add_argument("--pictures", action="store_true", help="only make page and pictures")
     arguments = parser.parse_args()
     chosen = arguments.problems or list(PROBLEMS)
-    strange = set(chosen) - set(PROBLEMS)
+    strange = sorted(set(chosen) - set(PROBLEMS))
     if strange:
-        parser.error(f"problems: expected some of {list(PROBLEMS)}, got {sorted(strange)}.")
-    torch.set_num_threads(1)
+        parser.error(
+            f"problems: expected some of {list(PROBLEMS)}, got {strange}."
+            " Give names as they stand here, or none for all."
+        )
+    if arguments.seeds < 1:
+        parser.error(
+            f"--seeds: expected at least 1, got {arguments.seeds}. Give how many to train with."
+        )
     known: dict[str, Any] = json.loads(NUMBERS.read_text()) if NUMBERS.exists() else {}
     if not arguments.pictures:
         for name in chosen:
-            known[name] = measured(PROBLEMS[name], arguments.seeds)
-            NUMBERS.write_text(json.dumps(known, ensure_ascii=False))
-            PAGE.write_text(page(known))
-    PAGE.write_text(page(known))
-    for name in chosen:
-        if name in known:
-            photographed(PROBLEMS[name], known[name])
+            held = seeds_of_other_settings(PROBLEMS[name], known.get(name))
+            if held > arguments.seeds:
+                parser.error(
+                    f"--seeds: expected at least {held}, since {name} has so many with other"
+                    f" settings, got {arguments.seeds}. Give as many, and they are replaced."
+                )
+    try:
+        if not arguments.pictures:
+            torch.set_num_threads(1)
+            for name in chosen:
+                measure(PROBLEMS[name], arguments.seeds, known)
+        write(PAGE, page(known))
+        for name in chosen:
+            if name in known:
+                photographed(PROBLEMS[name], known[name])
+    except KeyboardInterrupt:
+        raise SystemExit(f"Stopped. The runs that were done are in {NUMBERS}.") from None
 
 
-def measured(problem: Problem, seeds: int) -> dict[str, Any]:
-    """Return the runs of a problem, its gradients, and where that was measured."""
-    runs: list[Run] = []
-    for name in problem.nets:
-        for seed in range(seeds):
-            run = fit(problem, name, seed)
-            runs.append(run)
-            outcome = "solved" if run.solved else "NOT solved"
-            print(
-                f"{problem.name}, {name}, seed {seed}: {outcome} after {run.seen:,}"
-                f" {problem.items}, {run.minutes:.2f} min; {run.test}",
-                flush=True,
-            )
-    gradients = {
+def measure(problem: Problem, seeds: int, known: dict[str, Any]) -> None:
+    """Train every net with every seed, and put each run where the results are kept."""
+    entry = {"training": training(problem), "runs": kept(problem, known.get(problem.name))}
+    entry["gradients"] = {
         name: [float(f"{norm:.3g}") for norm in norms]
         for name, norms in gradients_of(problem).items()
     }
-    return {
-        "machine": machine(1),
-        "training": training(problem),
-        "runs": [saved(run) for run in runs],
-        "gradients": gradients,
-    }
+    for name, seed in itertools.product(problem.nets, range(seeds)):
+        run = fit(problem, name, seed)
+        others = [old for old in entry["runs"] if (old["net"], old["seed"]) != (name, seed)]
+        entry["runs"] = [*others, saved(run) | {"machine": machine(1)}]
+        known[problem.name] = entry
+        write(NUMBERS, json.dumps(known, ensure_ascii=False))
+        write(PAGE, page(known))
+        outcome = "solved" if run.solved else "NOT solved"
+        print(
+            f"{problem.name}, {name}, seed {seed}: {outcome} after {run.seen:,}"
+            f" {problem.items}, {run.minutes:.2f} min; {run.test}",
+            flush=True,
+        )
+
+
+def kept(problem: Problem, entry: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Return the runs that were trained as the problem's nets are now: others share no table."""
+    if entry is None or entry["training"] != training(problem):
+        return []
+    weights = {name: built(problem, name, 0).weights for name in problem.nets}
+    return [run for run in entry["runs"] if weights.get(run["net"]) == run["weights"]]
+
+
+def seeds_of_other_settings(problem: Problem, entry: dict[str, Any] | None) -> int:
+    """Return how many seeds of a net would be dropped, since they were trained in another way."""
+    stay = kept(problem, entry)
+    dropped = [run for run in (entry or {"runs": []})["runs"] if run not in stay]
+    return max(Counter(run["net"] for run in dropped).values(), default=0)
+
+
+def write(target: Path, text: str) -> None:
+    """Replace a file at once: who is interrupted leaves the old one whole."""
+    part = target.with_suffix(target.suffix + ".part")
+    part.write_text(text)
+    part.replace(target)
 
 
 def training(problem: Problem) -> str:
     """Return how the nets of a problem are trained, in a sentence."""
-    falls = f", halved every {problem.halving:,} {problem.items}" if problem.halving else ""
+    falls = (
+        f" that falls steadily, by half over every {problem.halving:,} {problem.items}"
+        if problem.halving
+        else ""
+    )
     return (
         f"Adam with a learning rate of {problem.learning_rate:g}{falls}; at most"
         f" {problem.budget:,} {problem.items}."
@@ -101,12 +144,13 @@ def page(known: dict[str, Any]) -> str:
         "# The classics",
         "",
         "Each row is a net, each number one of its seeds, in their order. *Solved* is what the"
-        " criterion says; *trained on* is where that was, or the budget. Minutes are wall time of"
-        " training and tests on one thread of a machine that other programs used too.",
+        " criterion says; *trained on* is where that was, or the budget. Minutes are processor time"
+        " of training and tests, on one thread.",
     ]
     for name, problem in PROBLEMS.items():
         if name in known:
-            runs = [restored(entry) for entry in known[name]["runs"]]
+            entries = known[name]["runs"]
+            machines = sorted({entry["machine"] for entry in entries})
             parts += [
                 "",
                 f"## {problem.title}",
@@ -117,11 +161,11 @@ def page(known: dict[str, Any]) -> str:
                 "",
                 known[name]["training"],
                 "",
-                table(problem, runs),
+                markdown(COLUMNS, rows(problem, [restored(entry) for entry in entries])),
                 "",
                 reach(known[name]["gradients"]),
                 "",
-                f"{known[name]['machine']}.",
+                *(f"{line}." for line in machines),
             ]
     return "\n".join([*parts, ""])
 

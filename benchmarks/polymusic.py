@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import copy
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -36,6 +37,7 @@ import torch
 import torch.nn.functional as F
 from machine import RESULTS, machine
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 from table import judged, markdown
 from torch import Tensor, nn
 
@@ -43,6 +45,11 @@ from gatewise.nn import LSTM, Stack
 
 NOTES = 88
 SPLITS = ("train", "valid", "test")
+UNREADABLE = (
+    *(AttributeError, IndexError, KeyError, MemoryError, NotImplementedError, OSError),
+    *(OverflowError, TypeError, ValueError, MatReadError, zlib.error),
+)
+"""What loadmat and the cast raise for files that are cut short, damaged, or of another kind."""
 TARGETS = {"Nottingham": 3.25, "JSB_Chorales": 8.4}
 PUBLISHED = {
     "Nottingham": {"RNN": 4.05, "GRU": 3.46, "LSTM": 3.29, "TCN": 3.07},
@@ -128,6 +135,9 @@ def main() -> None:
     parser.add_argument("--search", action="store_true", help="try settings on validation pieces")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
+    for flag, count in {"--seeds": arguments.seeds, "--threads": arguments.threads}.items():
+        if count < 1:
+            parser.error(f"{flag}: expected at least 1, got {count}. Give how many to use.")
     torch.set_num_threads(arguments.threads)
     sets = {name: pieces(arguments.data / "polymusic" / f"{name}.mat") for name in arguments.sets}
     if arguments.search:
@@ -146,12 +156,34 @@ def main() -> None:
 def pieces(source: Path) -> dict[str, list[Tensor]]:
     """Read the splits of a set, each a list of T×88 rolls."""
     if not source.exists():
-        raise SystemExit(f"{source}: not found. Pass the directory that holds polymusic/.")
-    held = loadmat(source)
-    return {
-        split: [torch.from_numpy(roll.astype(np.float32)) for roll in held[f"{split}data"][0]]
-        for split in SPLITS
-    }
+        raise SystemExit(
+            f"{source}: expected a set of pieces, got no such file."
+            " Pass the directory that holds polymusic/."
+        )
+    try:
+        held = loadmat(source)
+        rolls = {
+            split: [torch.from_numpy(roll.astype(np.float32)) for roll in held[f"{split}data"][0]]
+            for split in SPLITS
+        }
+    except UNREADABLE as fault:
+        raise SystemExit(
+            f"{source}: expected a MATLAB file with the cells {', '.join(SPLITS)} + data, got one"
+            f" that cannot be read ({type(fault).__name__}: {fault}). Fetch it again."
+        ) from None
+    for split, found in rolls.items():
+        if not found or not all(map(is_roll, found)):
+            raise SystemExit(
+                f"{source}: expected pieces of at least two frames of {NOTES} notes, each 0 or 1,"
+                f" got others or none in {split}data. Fetch the file again."
+            )
+    return rolls
+
+
+def is_roll(roll: Tensor) -> bool:
+    """Whether a roll has frames to score, and all notes are on or off."""
+    shaped = roll.ndim == 2 and roll.shape[1] == NOTES and len(roll) > 1
+    return shaped and bool(((roll == 0) | (roll == 1)).all())
 
 
 def padded(rolls: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:

@@ -20,8 +20,11 @@ import torch
 from picture import drawn, gradients_of
 from problem import Problem
 from problems import PROBLEMS
+from rich import box
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from table import table
+from rich.table import Table
+from summary import COLUMNS, rows
 from train import Run, fit
 
 from gatewise.report import Report
@@ -44,7 +47,21 @@ def main() -> None:
     nets = arguments.nets or list(problem.nets)
     strange = [name for name in nets if name not in problem.nets]
     if strange:
-        parser.error(f"--nets: expected some of {list(problem.nets)}, got {strange}.")
+        parser.error(
+            f"--nets: expected some of {list(problem.nets)}, got {strange}."
+            " Give names as they stand here, each in quotes."
+        )
+    if arguments.seeds < 1:
+        parser.error(
+            f"--seeds: expected at least 1, got {arguments.seeds}. Give how many to train with."
+        )
+    try:
+        arguments.out.mkdir(parents=True, exist_ok=True)  # now, not after minutes of training
+    except OSError as fault:
+        parser.error(
+            f"--out: expected a folder that can be made, got {str(arguments.out)!r}"
+            f" ({fault.strerror}). Name another."
+        )
     torch.set_num_threads(1)  # nets of this size gain nothing from more
     runs: list[Run] = []
     try:
@@ -54,7 +71,10 @@ def main() -> None:
         print("Stopped; what follows is what was done." if runs else "Stopped; no net was done.")
     if not runs:
         return
-    print(f"\n{table(problem, runs)}\n")
+    table = Table(*COLUMNS, box=box.SIMPLE)
+    for row in rows(problem, runs):
+        table.add_row(*row)
+    Console(highlight=False).print(table)
     report = Report(problem.title, problem.source)
     report.figure("Learning", drawn(problem, runs, gradients_of(problem)))
     print("Picture:", report.write(arguments.out / f"{problem.name}.html"))

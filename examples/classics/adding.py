@@ -14,14 +14,10 @@ Ours differs in the training: batches of 50, Adam, the whole gradient, a linear 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
-from nets import Net, lstm_1997
+from nets import long_lag_nets
 from problem import LINEAR, Batch, Problem, endless, on_sequences
 from torch import Tensor
-
-from gatewise.nn import GRU, LSTM, RNN
 
 STEPS = 100
 FIRST_STEP = 1 / 10 + 9 / 10 / (STEPS // 2 - 2)
@@ -77,13 +73,6 @@ def sample(size: int, generator: torch.Generator) -> Batch:
     return at_the_end(x, lengths, 0.5 + numbers.sum(1, keepdim=True) / 4)
 
 
-NETS: Mapping[str, Net] = {
-    "RNN": Net(lambda: RNN(2, 16)),
-    "LSTM of 1997": Net(lambda: lstm_1997(2, 8)),
-    "LSTM, chrono": Net(lambda: LSTM(2, 8, init="chrono", chrono_steps=STEPS)),
-    "GRU, chrono": Net(lambda: GRU(2, 8, init="chrono", chrono_steps=STEPS)),
-}
-
 ADDING = Problem(
     name="adding",
     title="Adding",
@@ -93,7 +82,7 @@ ADDING = Problem(
         "The 2000 most recent training sequences all have an error below 0.04, and a mean error"
         " below 0.01; tested on 2560 sequences. The paper: 74,000 sequences, 1 of 2560 wrong."
     ),
-    nets=NETS,
+    nets=long_lag_nets(2, 8, 16, STEPS),
     outputs=1,
     answer=LINEAR,
     bound=0.04,

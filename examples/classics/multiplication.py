@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import torch
 from adding import FIRST_STEP as P
-from adding import NETS, at_the_end, marked_pairs
+from adding import STEPS, at_the_end, marked_pairs
+from nets import long_lag_nets
 from problem import LINEAR, Batch, Problem, endless, on_sequences
 
 
@@ -36,14 +37,14 @@ MULTIPLICATION = Problem(
         "Fewer than 13 of the 2000 most recent training sequences have an error of 0.04 or more;"
         " tested on 2560 sequences. The paper: 1,273,000 sequences, 14 of 2560 wrong."
     ),
-    nets=NETS,
+    nets=long_lag_nets(2, 16, 30, STEPS),
     outputs=1,
     answer=LINEAR,
     bound=0.04,
     batches=endless(sample, 50),
     test=on_sequences(sample, LINEAR, 0.04),
     budget=500_000,
-    halving=100_000,
+    halving=60_000,
     allowed=12,
     baseline=(1 - P) / 9 + P / 3 - ((1 - P) / 4 + P / 2) ** 2,  # the variance of the target
 )

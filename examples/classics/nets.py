@@ -6,13 +6,13 @@ of the LSTM of 1997, which its authors began at negative values too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from gatewise.nn import LSTM, Stack
+from gatewise.nn import GRU, LSTM, RNN, Stack
 
 if TYPE_CHECKING:
     from problem import Batch
@@ -68,6 +68,23 @@ class Network(nn.Module):
     def weights(self) -> int:
         """How many numbers are learned."""
         return sum(weight.numel() for weight in self.parameters())
+
+
+def long_lag_nets(inputs: int, hidden: int, rnn_hidden: int, steps: int) -> Mapping[str, Net]:
+    """Return the nets of the tasks of Hochreiter & Schmidhuber (1997).
+
+    Args:
+        inputs: I.
+        hidden: H of the gated nets.
+        rnn_hidden: H of the RNN; such that it has about as many weights as the others.
+        steps: How far back the nets with chrono initialisation are to remember.
+    """
+    return {
+        "RNN": Net(lambda: RNN(inputs, rnn_hidden)),
+        "LSTM of 1997": Net(lambda: lstm_1997(inputs, hidden)),
+        "LSTM, chrono": Net(lambda: LSTM(inputs, hidden, init="chrono", chrono_steps=steps)),
+        "GRU, chrono": Net(lambda: GRU(inputs, hidden, init="chrono", chrono_steps=steps)),
+    }
 
 
 def lstm_1997(inputs: int, hidden: int, input_bias: float = -3.0) -> LSTM:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
-import torch
 from gradients import state_gradients
 from plotly.subplots import make_subplots
 from problem import TEST_SEED, Problem
@@ -18,7 +19,7 @@ FLOOR = 1e-12
 """Where the axis of gradients ends: what is below cannot be seen in float32 sums."""
 
 NOTHING = "remembers nothing"
-"""The name of the line at the baseline."""
+"""What stands at the line of the baseline."""
 
 
 def gradients_of(problem: Problem) -> dict[str, list[float]]:
@@ -76,14 +77,6 @@ def drawn(
             col=1,
         )
         shown.add(run.net)
-    if problem.baseline is not None:
-        line = {"color": theme.colour("muted"), "width": 1.2, "dash": "dot"}
-        ends = [0, max(run.seen for run in runs)]
-        figure.add_trace(
-            go.Scatter(x=ends, y=[problem.baseline] * 2, name=NOTHING, mode="lines", line=line),
-            row=1,
-            col=1,
-        )
     for name, norms in gradients.items():
         figure.add_trace(
             go.Scatter(
@@ -98,13 +91,15 @@ def drawn(
             row=1,
             col=2,
         )
-    figure.update_yaxes(type="log", exponentformat="power", dtick="D2", row=1, col=1)
+    if problem.baseline is not None:
+        _mark_baseline(figure, problem.baseline, max(run.seen for run in runs))
+    figure.update_yaxes(type="log", **_ticks(runs), row=1, col=1)
     largest = max((max(norms) for norms in gradients.values()), default=1.0)
-    top = float(torch.tensor(max(largest, 1.0)).log10()) + 0.5
+    top = math.log10(max(largest, 1.0)) + 0.5
     figure.update_yaxes(
         type="log",
         exponentformat="power",
-        range=[float(torch.tensor(FLOOR).log10()), top],
+        range=[math.log10(FLOOR), top],
         row=1,
         col=2,
     )
@@ -123,4 +118,33 @@ def drawn(
         " falls with the distance to the answer.",
         margin={"t": 84},
         hovermode="closest",
+        legend_itemwidth=48,  # as long as the longest dash and its gap
     )
+
+
+def _mark_baseline(figure: go.Figure, baseline: float, end: int) -> None:
+    """Draw the line at the baseline, last and so above the curves that lie on it, and name it."""
+    line = {"color": theme.colour("ink"), "width": 2, "dash": "dash"}
+    trace = go.Scatter(
+        x=[0, end], y=[baseline] * 2, name=NOTHING, mode="lines", line=line, showlegend=False
+    )
+    figure.add_trace(trace, row=1, col=1)
+    figure.add_annotation(
+        x=end,
+        y=math.log10(baseline),  # a log axis places annotations by their power of ten
+        text=NOTHING,
+        showarrow=False,
+        xanchor="right",
+        yanchor="bottom",
+        font={"color": theme.colour("ink")},
+        row=1,
+        col=1,
+    )
+
+
+def _ticks(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the ticks of the losses' axis: powers of ten, or numbers where those are too few."""
+    losses = [loss for run in runs for _, loss in run.curve]
+    if max(losses) > 100 * min(losses):
+        return {"dtick": 1, "exponentformat": "power"}
+    return {"dtick": "D2", "tickformat": ".1g"}

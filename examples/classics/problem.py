@@ -6,6 +6,7 @@ streams, I inputs, O outputs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,7 +17,10 @@ from nets import Net, Network
 from torch import Tensor
 
 TEST_SEED = 1_000_003
-"""Of the sequences that all nets are tested on; training never draws with it."""
+"""Of the first test of every net, and one more for each test that follows; no training draws so.
+
+Other sequences each time: among many looks at the same ones, one would pass by chance.
+"""
 
 
 class Batch(NamedTuple):
@@ -83,6 +87,10 @@ class Score(NamedTuple):
     loss: float
 
 
+Test = Callable[[Network, int], Score]
+"""From a net, and how often it was tested before, to its score."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """A task, the nets that try it, and the criterion.
@@ -102,10 +110,10 @@ class Problem:
         answer: What outputs mean.
         bound: An answer is wrong where its error is not below.
         batches: From a seed to training batches without end.
-        test: From a trained net to its score.
+        test: From a trained net, and how often it was tested before, to its score.
         budget: Items to train on at most.
         learning_rate: Of Adam, at the beginning.
-        halving: After how many items the learning rate is halved, again and again; 0 for never.
+        halving: The learning rate falls steadily, by half over so many items; 0 for never.
         window: Items that the criterion looks back on.
         allowed: Wrong ones among them; None to train until the budget is spent.
         mean_error: The mean error of the window must be below.
@@ -123,7 +131,7 @@ class Problem:
     answer: Answer
     bound: float
     batches: Callable[[int], Iterator[Batch]]
-    test: Callable[[Network], Score]
+    test: Test
     budget: int
     learning_rate: float = 1e-2
     halving: int = 0
@@ -150,6 +158,11 @@ class Problem:
         )
 
 
+def entropy(share: float) -> float:
+    """Return the cross-entropy of the best constant answer to what is so in ``share`` of cases."""
+    return -(share * math.log(share) + (1 - share) * math.log(1 - share))
+
+
 def wrong_sequences(answer: Answer, bound: float, output: Tensor, batch: Batch) -> int:
     """Count the sequences with a step that counts and whose error is not below the bound."""
     errors = answer.errors(output.detach(), batch.target)
@@ -171,13 +184,11 @@ def endless(sample: Sample, size: int) -> Callable[[int], Iterator[Batch]]:
     return batches
 
 
-def on_sequences(
-    sample: Sample, answer: Answer, bound: float, count: int = 2560
-) -> Callable[[Network], Score]:
+def on_sequences(sample: Sample, answer: Answer, bound: float, count: int = 2560) -> Test:
     """Return a test on ``count`` sequences; it counts wrong ones, and is no criterion itself."""
 
-    def test(net: Network) -> Score:
-        batch = sample(count, torch.Generator().manual_seed(TEST_SEED))
+    def test(net: Network, attempt: int) -> Score:
+        batch = sample(count, torch.Generator().manual_seed(TEST_SEED + attempt))
         with torch.no_grad():
             output, _ = net(batch)
         wrong = wrong_sequences(answer, bound, output, batch)

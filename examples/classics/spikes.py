@@ -18,12 +18,13 @@ streams instead of one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from nets import Net
-from problem import LOGISTIC, Batch, Problem
+from problem import LOGISTIC, Batch, Problem, entropy
 from streams import Cut, Stream, stretches, tested_streams
 
 from gatewise.nn import GRU, LSTM, RNN
@@ -97,49 +98,77 @@ def nets(hidden: int, rnn_hidden: int) -> Mapping[str, Net]:
     }
 
 
-SOURCE = "Gers, Schraudolph & Schmidhuber 2002"
+PERIOD = 10
+"""F."""
 
-MEASURING = Problem(
+
+def problem(
+    short: str,
+    stream: Stream,
+    *,
+    name: str,
+    title: str,
+    task: str,
+    criterion: str,
+    intervals: int,
+    budget: int,
+    halving: int,
+    window: int,
+    baseline: float,
+) -> Problem:
+    """Return one of the two tasks; ``intervals`` of the longer kind make a stretch."""
+    return Problem(
+        name=name,
+        title=f"{title}, F = {PERIOD}",
+        source=(f"Gers, Schraudolph & Schmidhuber 2002, {short}, F = {PERIOD}, I(n) in {{0, 1}}"),
+        task=task,
+        criterion=criterion,
+        nets=nets(8, 18),
+        outputs=1,
+        answer=LOGISTIC,
+        bound=BOUND,
+        batches=stretches(stream, 16, intervals * (PERIOD + 1)),
+        test=tested_streams(stream, LOGISTIC, BOUND, streams=10, steps=(PERIOD + 1) * SPIKES),
+        budget=budget,
+        halving=halving,
+        window=window,
+        per_step=True,
+        baseline=baseline,
+    )
+
+
+MEASURING = problem(
+    "MSD",
+    measuring(PERIOD),
     name="spikes_measure",
-    title="Measuring spike delays, F = 30",
-    source=f"{SOURCE}, MSD, F = 30, I(n) in {{0, 1}}",
-    task="Spikes come 30 or 31 steps after each other; at each it is asked which.",
+    title="Measuring spike delays",
+    task="Spikes come 10 or 11 steps after each other; at each it is asked which.",
     criterion=(
         "On ten streams of 1000 spikes no error of 0.49 or more; tested when the 1000 most recent"
         " spikes in training had none. In the paper nets of one cell learn it with and without"
         " peepholes."
     ),
-    nets=nets(4, 9),
-    outputs=1,
-    answer=LOGISTIC,
-    bound=BOUND,
-    batches=stretches(measuring(30), 16, 124),
-    test=tested_streams(measuring(30), LOGISTIC, BOUND, streams=10, steps=31 * SPIKES),
-    budget=200_000,
-    halving=60_000,
+    intervals=4,
+    budget=400_000,
+    halving=130_000,
     window=1000,
-    per_step=True,
-    baseline=float(np.log(2)),
+    baseline=math.log(2),
 )
 
-GENERATING = Problem(
+GENERATING = problem(
+    "GTS",
+    generating(PERIOD),
     name="spikes_generate",
-    title="Generating timed spikes, F = 10",
-    source=f"{SOURCE}, GTS, F = 10, I(n) in {{0, 1}}",
+    title="Generating timed spikes",
     task="After being told 0 or 1, make a spike 10 or 11 steps after the one before.",
     criterion=(
         "On ten streams of 1000 spikes no step with an error of 0.49 or more; tested when the"
         " 20,000 most recent steps in training had none. In the paper nets of one cell learn it"
         " with peepholes only."
     ),
-    nets=nets(4, 9),
-    outputs=1,
-    answer=LOGISTIC,
-    bound=BOUND,
-    batches=stretches(generating(10), 16, 66),
-    test=tested_streams(generating(10), LOGISTIC, BOUND, streams=10, steps=11 * SPIKES),
+    intervals=6,
     budget=6_000_000,
     halving=2_000_000,
     window=20_000,
-    per_step=True,
+    baseline=entropy(1 / (PERIOD + 0.5)),  # of a spike, when the last one is forgotten
 )

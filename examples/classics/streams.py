@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from nets import Network
-from problem import TEST_SEED, Answer, Batch, Score
+from problem import TEST_SEED, Answer, Batch, Score, Test
 
 Cut = Callable[[int, int], Batch]
 """From two steps to what streams hold between them."""
@@ -71,16 +71,14 @@ def right_steps(
 
 def tested_streams(
     stream: Stream, answer: Answer, bound: float, *, streams: int, steps: int
-) -> Callable[[Network], Score]:
+) -> Test:
     """Return a test on ``streams`` streams of ``steps`` steps: solved if no answer is wrong."""
-    drawn: list[Cut] = []  # when first needed: the streams are the same each time
 
-    def test(net: Network) -> Score:
-        if not drawn:
-            drawn.append(stream((TEST_SEED,), streams, steps))
-        first, loss = right_steps(net, drawn[0], steps, answer, bound)
-        whole = int((first == steps).sum())
-        text = f"{whole} of {streams} whole, mean {first.double().mean():,.0f} steps"
-        return Score(solved=whole == streams, text=text, loss=loss)
+    def test(net: Network, attempt: int) -> Score:
+        whole = stream((TEST_SEED, attempt), streams, steps)
+        first, loss = right_steps(net, whole, steps, answer, bound)
+        passed = int((first == steps).sum())
+        text = f"{passed} of {streams} whole, mean {first.double().mean():,.0f} steps"
+        return Score(solved=passed == streams, text=text, loss=loss)
 
     return test

@@ -15,15 +15,12 @@ Ours differs in the training: batches of 50, Adam, the whole gradient, cross-ent
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from nets import Net, lstm_1997
-from problem import LOGISTIC, Batch, Problem, Sample, endless, on_sequences
-
-from gatewise.nn import GRU, LSTM, RNN
+from nets import Net, long_lag_nets
+from problem import LOGISTIC, Batch, Problem, Sample, endless, entropy, on_sequences
 
 SYMBOLS = "EBabcdXY"
 SHORTEST, LONGEST = 100, 110
@@ -57,27 +54,6 @@ def sampler(places: Sequence[tuple[int, int]]) -> Sample:
     return sample
 
 
-def chance(classes: int) -> float:
-    """Return the loss of an answer that gives each output its share."""
-    share = 1 / classes
-    return -(share * math.log(share) + (1 - share) * math.log(1 - share))
-
-
-def nets(hidden: int, rnn_hidden: int) -> Mapping[str, Net]:
-    """Return the nets of both tasks; the RNN gets about as many weights as the others."""
-    inputs = len(SYMBOLS)
-    return {
-        "RNN": Net(lambda: RNN(inputs, rnn_hidden)),
-        "LSTM of 1997": Net(lambda: lstm_1997(inputs, hidden)),
-        "LSTM, chrono": Net(
-            lambda: LSTM(inputs, hidden, init="chrono", chrono_steps=SHORTEST),
-        ),
-        "GRU, chrono": Net(
-            lambda: GRU(inputs, hidden, init="chrono", chrono_steps=SHORTEST),
-        ),
-    }
-
-
 def problem(
     number: str, places: Sequence[tuple[int, int]], published: str, nets: Mapping[str, Net]
 ) -> Problem:
@@ -104,9 +80,11 @@ def problem(
         budget=300_000,
         halving=60_000,
         mean_error=0.1,
-        baseline=chance(classes),
+        baseline=entropy(1 / classes),
     )
 
 
-ORDER_2 = problem("6a", TWO, "31,390 sequences, 1 of 2560 wrong", nets(8, 18))
-ORDER_3 = problem("6b", THREE, "571,100 sequences, 2 of 2560 wrong", nets(12, 26))
+NETS_2 = long_lag_nets(len(SYMBOLS), 8, 18, SHORTEST)
+NETS_3 = long_lag_nets(len(SYMBOLS), 12, 26, SHORTEST)
+ORDER_2 = problem("6a", TWO, "31,390 sequences, 1 of 2560 wrong", NETS_2)
+ORDER_3 = problem("6b", THREE, "571,100 sequences, 2 of 2560 wrong", NETS_3)

@@ -30,7 +30,7 @@ class Run(NamedTuple):
         weights: How many it has.
         solved: Whether the criterion was met within the budget.
         seen: Items it was trained on until then.
-        minutes: Wall time of training and tests.
+        minutes: Processor time of training and tests: wall time on one thread left to itself.
         test: What the last test says.
         loss: The mean loss in that test.
         curve: Items seen and mean loss since the point before.
@@ -93,16 +93,16 @@ def fit(problem: Problem, name: str, seed: int, tell: Tell | None = None) -> Run
     Args:
         problem: The problem.
         name: One of its nets.
-        seed: Decides the weights and the batches; the test is the same for all seeds.
+        seed: Decides the weights and the batches. The n-th test is the same for all seeds.
         tell: Is told how it goes.
     """
-    began = time.perf_counter()
+    began = time.process_time()
     net = built(problem, name, seed)
     optimizer = torch.optim.Adam(net.parameters(), problem.learning_rate)
     recent = Recent(problem.window)
     curve: list[tuple[int, float]] = []
     losses: list[float] = []
-    seen, state, score = 0, None, None
+    seen, attempts, state, score = 0, 0, None, None
     for batch in problem.batches(seed):
         output, state = net(batch, None if batch.fresh else state)
         state = state.detach()
@@ -127,16 +127,17 @@ def fit(problem: Problem, name: str, seed: int, tell: Tell | None = None) -> Run
                 tell(seen, curve[-1][1], recent.wrong / recent.items)
         score = None
         if met:
-            score = problem.test(net)
+            score = problem.test(net, attempts)
+            attempts += 1
             if score.solved:
                 break
             recent.clear()
         if spent:
             break
     # A net that learned to its last batch, or whose data has no criterion of training.
-    score = score or problem.test(net)
+    score = score or problem.test(net, attempts)
     solved = score.solved and (problem.allowed is None or recent.meets(problem))
-    minutes = (time.perf_counter() - began) / 60
+    minutes = (time.process_time() - began) / 60
     return Run(name, seed, net.weights, solved, seen, minutes, score.text, score.loss, curve)
 
 
@@ -154,5 +155,6 @@ def saved(run: Run) -> dict[str, Any]:
 
 
 def restored(entry: dict[str, Any]) -> Run:
-    """Return the run that `saved` made an entry of."""
-    return Run(**entry | {"curve": [(seen, loss) for seen, loss in entry["curve"]]})
+    """Return the run that `saved` made an entry of, whatever else the entry holds."""
+    fields = {field: entry[field] for field in Run._fields}
+    return Run(**fields | {"curve": [(seen, loss) for seen, loss in entry["curve"]]})

@@ -26,9 +26,12 @@ def one_thread():
     [
         ("adding", "LSTM of 1997"),
         ("adding", "LSTM, chrono"),
+        ("multiplication", "GRU, chrono"),
         ("order2", "LSTM of 1997"),
         ("order3", "LSTM, chrono"),
         ("reber", "LSTM"),
+        ("spikes_measure", "LSTM, peepholes"),
+        ("spikes_generate", "LSTM, peepholes"),
         ("framewise", "BLSTM"),
     ],
 )
@@ -39,7 +42,13 @@ def test_solves(problem, net):
 
 @pytest.mark.parametrize(
     ("problem", "net"),
-    [("adding", "RNN"), ("order2", "RNN"), ("reber", "LSTM of 1997"), ("framewise", "LSTM")],
+    [
+        ("adding", "RNN"),
+        ("multiplication", "RNN"),
+        ("order2", "RNN"),
+        ("reber", "LSTM of 1997"),
+        ("framewise", "LSTM"),
+    ],
 )
 def test_does_not_solve(problem, net):
     run = fit(PROBLEMS[problem], net, 0)
