@@ -165,7 +165,7 @@ def test_all_features_together_have_the_right_gradients(backend):
         y, (h_n, c_n), trace = ours(x, lengths=[5, 3], reset=reset, trace=True)
         return y, h_n, c_n, *trace
 
-    assert torch.autograd.gradcheck(run, x)
+    assert torch.autograd.gradcheck(run, x, fast_mode=True)  # each output costs a backward
 
 
 def test_lengths_of_any_integer_dtype(backend):
