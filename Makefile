@@ -16,8 +16,8 @@ export GATEWISE_KERAS_PYTHON ?= $(wildcard $(VENV)/peers/bin/python)
 
 help:
 	@echo 'make demo         train on the series that ships with gatewise; ends with scores and a report'
-	@echo 'make test         the tests: C++ and Python, with shapes checked'
-	@echo 'make test-all     these and the slow ones, which train nets on the classics'
+	@echo 'make test         the tests: C++ (a fifth of the cases) and Python, with shapes checked'
+	@echo 'make test-all     all C++ cases, and the slow tests that train nets on the classics'
 	@echo 'make check        format, lint, types, imports'
 	@echo 'make bench        layers and variants beside their peers, and how they scale: two hours'
 	@echo 'make bench-minute two shapes beside every peer, in a minute'
@@ -33,7 +33,8 @@ demo: $(VENV)/package.stamp
 	$(VENV)/bin/gatewise fit forecaster
 
 # One thread for each worker, so that they do not fight for the cores.
-test: setup test-native
+test: setup
+	BUILD=$(BUILD) sh native/tests/run.sh --quick
 	OMP_NUM_THREADS=1 $(RUN) pytest -m 'not slow' -n $(WORKERS) --dist worksteal $(SHAPES) -q
 
 # The classics among them learn for a quarter of an hour of processor time.
@@ -52,7 +53,7 @@ bench: setup
 	$(BENCH)/layers.py --precision bf16
 	$(BENCH)/variants.py
 	$(BENCH)/minimal.py
-	$(BENCH)/xlstm.py
+	$(BENCH)/xlstm_layers.py
 	$(BENCH)/cross_entropy.py
 	$(BENCH)/keras_layers.py
 	$(BENCH)/scaling.py

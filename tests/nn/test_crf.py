@@ -71,7 +71,8 @@ def test_float32_is_right_to_its_rounding(constrained):
     K=st.integers(1, 4),
     seed=st.integers(0, 2**31),
     constrained=st.booleans(),
-    scale=st.sampled_from([0.0, 0.1, 3.0, 40.0, 300.0, 1e4]),
+    # Not 0: many paths would be equally good.
+    scale=st.sampled_from([1e-3, 0.1, 3.0, 40.0, 300.0, 1e4]),
 )
 def test_random_cases(T, B, K, seed, constrained, scale):
     case = random_case(T, B, K, seed, constrained=constrained, scale=scale)

@@ -1,7 +1,7 @@
 """The layers of xLSTM: SLSTM beside our own LSTM, MLSTM in chunks beside its steps in torch.
 
-    python benchmarks/xlstm.py               a few minutes
-    python benchmarks/xlstm.py --write       also into results/xlstm_*.md
+    python benchmarks/xlstm_layers.py           a few minutes
+    python benchmarks/xlstm_layers.py --write   also into results/xlstm_*.md
 
 The mLSTM's recurrent form is the plain loop over steps that the reference has. All take turns;
 training is forward and the gradients of the input and every weight. That both forms compute the
