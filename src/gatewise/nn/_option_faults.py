@@ -74,16 +74,25 @@ def option_faults(
         faults += _chrono_faults(f"{where}(chrono_steps)", options["chrono_steps"], init)
     if "forget_bias" in options:
         faults += _forget_faults(f"{where}(forget_bias)", options["forget_bias"], init, bias=bias)
-    if precision not in PRECISIONS:
-        got = repr(precision)
-        faults.append(InvalidValueError(f"{where}(precision)", one_of(PRECISIONS), got))
+    faults += choice_faults(
+        where, {"precision": (precision, PRECISIONS), "backend": (backend, BACKENDS)}
+    )
     generator = options["generator"]
     if generator is not None and not isinstance(generator, torch.Generator):
         expected = "a torch.Generator or None"
         faults.append(InvalidTypeError(f"{where}(generator)", expected, type_and_value(generator)))
-    if backend not in BACKENDS:
-        faults.append(InvalidValueError(f"{where}(backend)", one_of(BACKENDS), repr(backend)))
     return faults + _cell_faults(where, options)
+
+
+def choice_faults(
+    where: str, choices: Mapping[str, tuple[object, Sequence[str]]]
+) -> list[GatewiseError]:
+    """Return the choices, by name with what there is to choose from, that are not among it."""
+    return [
+        InvalidValueError(f"{where}({name})", one_of(allowed), repr(value))
+        for name, (value, allowed) in choices.items()
+        if value not in allowed
+    ]
 
 
 def _cell_faults(where: str, options: Mapping[str, Any]) -> list[GatewiseError]:
@@ -111,7 +120,7 @@ def _cell_faults(where: str, options: Mapping[str, Any]) -> list[GatewiseError]:
     faults += [
         InvalidValueError(f"{where}({name})", PROBABILITY, repr(options[name]))
         for name in DROPOUTS
-        if name in options and not _is_probability(options[name])
+        if name in options and not is_probability(options[name])
     ]
     if "zoneout" in options:
         faults += _zoneout_faults(
@@ -158,10 +167,8 @@ def _batch_norm_faults(where: str, options: Mapping[str, Any]) -> list[GatewiseE
 
 def _zoneout_faults(where: str, value: object, *, pair: bool) -> list[GatewiseError]:
     if not pair:
-        return (
-            [] if _is_probability(value) else [InvalidValueError(where, PROBABILITY, repr(value))]
-        )
-    fits = isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_probability, value))
+        return [] if is_probability(value) else [InvalidValueError(where, PROBABILITY, repr(value))]
+    fits = isinstance(value, tuple | list) and len(value) == 2 and all(map(is_probability, value))
     if fits:
         return []
     expected = "two probabilities from 0 to 1, of c and of h"
@@ -191,7 +198,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_probability(value: object) -> bool:
+def is_probability(value: object) -> bool:
+    """Return whether a value is a number from 0 to 1."""
     return isinstance(value, int | float) and _is_number(value) and 0 <= value <= 1
 
 

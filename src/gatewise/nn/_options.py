@@ -118,6 +118,11 @@ def shown_options(layer: ModuleWithOptions) -> list[str]:
     pairs = {name: (getattr(layer, name, usual), usual) for name, usual in _OF_TORCH.items()}
     pairs |= layer.options
     pairs.pop("generator", None)  # its repr is an address
+    return shown_changes(pairs)
+
+
+def shown_changes(pairs: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    """Return ``name=value`` of every option, the value and the default of which differ."""
     return [f"{name}={value}" for name, (value, usual) in pairs.items() if value != usual]
 
 

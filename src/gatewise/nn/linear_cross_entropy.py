@@ -7,7 +7,7 @@ numbers that nobody looks at. Here they are made, used and dropped block by bloc
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -15,13 +15,22 @@ from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError, InvalidStateError, InvalidTypeError, InvalidValueError
 from gatewise.nn import _validate
+from gatewise.nn._option_faults import choice_faults, is_probability, type_and_value
+from gatewise.nn._options import shown_changes
 from gatewise.nn._precision import PRECISIONS, Precision, autocast_dtype, takes_bf16
 from gatewise.ops import cross_entropy
 from gatewise.ops.backends import BACKENDS, Backend
 
 Reduction = Literal["mean", "sum", "none"]
 
-REDUCTIONS: tuple[str, ...] = get_args(Reduction)
+REDUCTIONS: Final[tuple[str, ...]] = get_args(Reduction)
+_USUAL: Final = {
+    "ignore_index": -100,
+    "label_smoothing": 0.0,
+    "reduction": "mean",
+    "precision": "auto",
+    "backend": "auto",
+}
 
 
 class LinearCrossEntropy(nn.Module):
@@ -79,12 +88,15 @@ class LinearCrossEntropy(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         sizes = {"in_features": in_features, "num_classes": num_classes}
-        choices: dict[str, tuple[object, tuple[str, ...]]] = {
+        choices = {
             "reduction": (reduction, REDUCTIONS),
             "precision": (precision, PRECISIONS),
             "backend": (backend, BACKENDS),
         }
-        _check(sizes, bias, ignore_index, label_smoothing, choices)
+        faults = _validate.size_faults("LinearCrossEntropy", sizes, {"bias": bias}, 0.0)
+        faults += _number_faults(ignore_index, label_smoothing)
+        faults += choice_faults("LinearCrossEntropy", choices)
+        _validate.raise_faults("LinearCrossEntropy", faults)
         super().__init__()
         self.in_features = in_features
         self.num_classes = num_classes
@@ -131,7 +143,8 @@ class LinearCrossEntropy(nn.Module):
         self._check_classes(flat, counts)
         scale = None
         if self.reduction != "none":
-            scale = counts.to(x.dtype)
+            # Not in bfloat16, which has seven bits for the number of rows.
+            scale = counts.to(torch.promote_types(x.dtype, torch.float32))
             scale = scale / scale.sum() if self.reduction == "mean" else scale
         losses = cross_entropy.linear_cross_entropy(
             x,
@@ -165,21 +178,9 @@ class LinearCrossEntropy(nn.Module):
 
     def extra_repr(self) -> str:
         """Return what stands in the brackets of the module's text."""
-        usual = {
-            "ignore_index": -100,
-            "label_smoothing": 0.0,
-            "reduction": "mean",
-            "precision": "auto",
-            "backend": "auto",
-        }
-        shown = [f"{self.in_features}, {self.num_classes}"]
-        shown += ["bias=False"] if self.bias is None else []
-        shown += [
-            f"{name}={getattr(self, name)!r}"
-            for name, value in usual.items()
-            if getattr(self, name) != value
-        ]
-        return ", ".join(shown)
+        changes = {"bias": (self.bias is not None, True)}
+        changes |= {name: (getattr(self, name), usual) for name, usual in _USUAL.items()}
+        return ", ".join([f"{self.in_features}, {self.num_classes}", *shown_changes(changes)])
 
     def _check_input(self, given: Tensor) -> None:
         where = "LinearCrossEntropy(input)"
@@ -227,26 +228,13 @@ class LinearCrossEntropy(nn.Module):
             )
 
 
-def _check(
-    sizes: dict[str, int],
-    bias: object,
-    ignore_index: object,
-    smoothing: object,
-    choices: dict[str, tuple[object, tuple[str, ...]]],
-) -> None:
-    """Refuse wrong arguments of the constructor, all at once."""
+def _number_faults(ignore_index: object, smoothing: object) -> list[GatewiseError]:
     where = "LinearCrossEntropy"
-    faults: list[GatewiseError] = _validate.size_faults(where, sizes, {"bias": bias}, 0.0)  # pyright: ignore
+    faults: list[GatewiseError] = []
     if not isinstance(ignore_index, int) or isinstance(ignore_index, bool):
-        faults.append(InvalidTypeError(f"{where}(ignore_index)", "an int", repr(ignore_index)))
-    number = isinstance(smoothing, int | float) and not isinstance(smoothing, bool)
-    if not (number and 0 <= smoothing <= 1):  # pyright: ignore[reportOperatorIssue]
-        faults.append(
-            InvalidValueError(f"{where}(label_smoothing)", "a number from 0 to 1", repr(smoothing))
-        )
-    faults += [
-        InvalidValueError(f"{where}({name})", " or ".join(map(repr, allowed)), repr(value))
-        for name, (value, allowed) in choices.items()
-        if value not in allowed
-    ]
-    _validate.raise_faults(where, faults)
+        got = type_and_value(ignore_index)
+        faults.append(InvalidTypeError(f"{where}(ignore_index)", "an int", got))
+    if not is_probability(smoothing):
+        expected, got = "a number from 0 to 1", repr(smoothing)
+        faults.append(InvalidValueError(f"{where}(label_smoothing)", expected, got))
+    return faults

@@ -17,7 +17,7 @@ from gatewise.errors import InvalidStateError, InvalidValueError
 from gatewise.ops import kernels, native
 from gatewise.ops._surroundings import is_recorded, is_transformed, learns
 from gatewise.ops.backends import Backend, asked
-from gatewise.ops.dispatch import KernelChoice
+from gatewise.ops.dispatch import KernelChoice, settled_by_request
 from gatewise.ops.reference.cross_entropy import linear_cross_entropy as reference
 
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
@@ -51,8 +51,9 @@ def linear_cross_entropy(
         weight: V×H, of the dtype of x.
         bias: V, or None.
         target: int64 [N], each below V; negative for rows that do not count.
-        scale: What each row weighs, [N], without a gradient; None for the losses themselves, whose
-            backward costs the product with W once more.
+        scale: What each row weighs, [N], without a gradient, of the dtype of x but at least
+            float32; None for the losses themselves, whose backward costs the product with W once
+            more.
         smoothing: ε of the labels, 0 to 1.
         bf16: Whether products take operands rounded to bfloat16.
         backend: The kernel to use; ``auto`` chooses.
@@ -74,20 +75,17 @@ def linear_cross_entropy(
         return _through_reference(x, weight, bias, call)
     if x.dtype is torch.bfloat16:  # which the kernel takes in float32
         wide = [None if part is None else part.float() for part in (weight, bias)]
-        scale = None if scale is None else scale.float()
-        return _run(x.float(), *wide, call._replace(scale=scale)).bfloat16()  # pyright: ignore
+        return _run(x.float(), *wide, call).bfloat16()  # pyright: ignore
     return _run(x, weight, bias, call)
 
 
 def explain(weight: Tensor, *, bf16: bool, backend: Backend = "auto") -> KernelChoice:
     """Say what `linear_cross_entropy` runs on with such a weight, and why."""
     name, by = asked(backend)
-    if name == "reference":
-        return KernelChoice("reference", "torch", f"{by} asks for it")
     obstacle = _obstacle(weight, weight, None, bf16=bf16)
-    if obstacle and name == "native":
-        reason = f"{by} asks for native, which cannot run {obstacle}; a call raises"
-        return KernelChoice("none", "none", reason)
+    settled = settled_by_request(name, by, obstacle)
+    if settled is not None:
+        return settled
     if obstacle:
         return KernelChoice("reference", "torch", f"the native kernel cannot run {obstacle}")
     products = "products in bfloat16, sums in float32; " if bf16 else ""
@@ -132,7 +130,7 @@ def _through_reference(x: Tensor, weight: Tensor, bias: Tensor | None, call: _Ca
 
 
 def _weighted(losses: Tensor, scale: Tensor) -> Tensor:
-    return (losses * scale).sum()
+    return (losses * scale).sum().to(losses.dtype)
 
 
 def _kernel(

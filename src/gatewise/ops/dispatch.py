@@ -208,12 +208,10 @@ def explain(
         backend: As in `run_layer`.
     """
     name, by = asked(backend)
-    if name == "reference":
-        return KernelChoice("reference", "torch", f"{by} asks for it")
     obstacle = _obstacle(weights, cell, options, trace=False)
-    if obstacle and name == "native":
-        reason = f"{by} asks for native, which cannot run {obstacle}; a call raises"
-        return KernelChoice("none", "none", reason)
+    settled = settled_by_request(name, by, obstacle)
+    if settled is not None:
+        return settled
     plain = options.plain and not options.reverse
     if _on_cuda(weights) and cell in cudnn.CELLS and plain:
         reason = (
@@ -234,6 +232,22 @@ def explain(
         f"{weights[0].dtype} on the CPU; {products}{isa} is {chosen}. Empty batches and "
         f"function transforms {others}; second derivatives and those of a trace take the reference",
     )
+
+
+def settled_by_request(name: Backend, by: str, obstacle: str | None) -> KernelChoice | None:
+    """Return the choice if what was asked for leaves only one, else None.
+
+    Args:
+        name: The kernel that was asked for, or ``auto``.
+        by: What asked for it.
+        obstacle: What keeps the native kernel from running, or None.
+    """
+    if name == "reference":
+        return KernelChoice("reference", "torch", f"{by} asks for it")
+    if obstacle and name == "native":
+        reason = f"{by} asks for native, which cannot run {obstacle}; a call raises"
+        return KernelChoice("none", "none", reason)
+    return None
 
 
 def dropout_mask(
