@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from gatewise.training import StepLoss
+
 
 def tiny_network(seed: int = 0, *, dropout: float = 0.3) -> nn.Module:
     """An LSTM with a head, from weights of its own seed."""
@@ -67,7 +69,7 @@ class TinyTask:
         order = torch.randperm(self.samples, generator=generator)
         return list(order.split(self.batch_size))
 
-    def loss(self, network: nn.Module, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, network: nn.Module, indices: Tensor) -> StepLoss:
         self.calls += 1
         if self.calls == self.signal_at:
             os.kill(os.getpid(), self.signal)
@@ -79,7 +81,7 @@ class TinyTask:
             loss = loss * torch.nan
         if self.calls == self.nan_gradient_at:
             loss = loss + (loss * 0).sqrt()  # 0, with an infinite slope times zero
-        return loss, weight.sum()
+        return StepLoss(loss, weight.sum())
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         self.epochs += 1
@@ -91,3 +93,31 @@ class TinyTask:
     def _is_here(self) -> bool:
         ours = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
         return self.only_rank is None or self.only_rank == ours
+
+
+@dataclass
+class CarryingTask(TinyTask):
+    """Four steps an epoch over the same samples, each of which adds to a state of each sample."""
+
+    samples: int = 16
+    seen: list[float] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.sum = torch.zeros(self.samples)
+
+    def batches(self, epoch: int, generator: torch.Generator) -> list[Tensor]:
+        return [torch.arange(self.samples) for _ in range(4)]
+
+    def loss(self, network: nn.Module, indices: Tensor) -> StepLoss:
+        self.seen.append(self.sum[indices].mean().item())
+        total, weight, _ = super().loss(network, indices)
+        total = total + (self.sum[indices] * network(self.x[indices])).sum()
+        self.sum[indices] += 8
+        return StepLoss(total, weight)
+
+    def carried(self) -> dict[str, Tensor]:
+        return {"sum": self.sum}
+
+    def carry(self, state: dict[str, Tensor]) -> None:
+        self.sum = state["sum"].clone() if state else torch.zeros(self.samples)

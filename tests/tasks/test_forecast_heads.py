@@ -11,8 +11,8 @@ import scipy.stats
 import torch
 from numpy.testing import assert_allclose
 
-from gatewise.tasks import student_t
-from gatewise.tasks.forecast_heads import PointHead, QuantileHead, StudentTHead
+from gatewise.tasks.forecast import student_t
+from gatewise.tasks.forecast.heads import PointHead, QuantileHead, StudentTHead
 
 DF = np.array([2.01, 2.5, 4.0, 11.3, 90.0, 1000.0])
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gatewise.tasks.forecast_network import ForecastNetwork
-from gatewise.tasks.forecast_shape import NetworkShape
+from gatewise.tasks.forecast.network import ForecastNetwork
+from gatewise.tasks.forecast.shape import NetworkShape
 from gatewise.tasks.recurrent_cells import Cell
 
 L, H, N = 22, 9, 5

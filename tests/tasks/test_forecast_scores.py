@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from gatewise.tasks.forecast_baselines import Baselines, seasonal_error
-from gatewise.tasks.forecast_scores import ScoreSums
+from gatewise.tasks.forecast.baselines import Baselines, seasonal_error
+from gatewise.tasks.forecast.scores import ScoreSums
 
 nan = np.nan
 

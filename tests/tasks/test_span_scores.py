@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from gatewise.errors import InvalidValueError
-from gatewise.tasks.span_scores import SpanScores, _scores
+from gatewise.tasks.tagging.span_scores import SpanScores, _scores
 
 # Truth and guess of each token. Spans there: PER 0-2, LOC 3-4, LOC 4-6, ORG 7-8. Said: PER 0-2
 # (right), ORG 3-4 (label wrong), LOC 4-5 (too short), ORG 7-8 (right, though it begins with I).

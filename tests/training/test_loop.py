@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.errors import InvalidStateError, InvalidValueError
-from gatewise.training import DivergedError, FitSettings, fit, storage
+from gatewise.training import DivergedError, FitSettings, StepLoss, fit, storage
 from support.tiny_task import TinyTask, assert_same_weights, tiny_network
 
 
@@ -50,7 +50,7 @@ def test_it_equals_a_plain_loop() -> None:
         total = weights = 0.0
         for indices in batches:
             optimizer.zero_grad()
-            loss, weight = task.loss(twin, indices)
+            loss, weight, _ = task.loss(twin, indices)
             (loss / weight).backward()
             nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
             optimizer.step()
@@ -66,8 +66,8 @@ def test_it_equals_a_plain_loop() -> None:
 @pytest.mark.parametrize(("clip", "moved"), [(0.25, 0.25), (None, 8.0), (1e6, 8.0)])
 def test_the_gradient_is_clipped_by_its_norm(clip: float | None, moved: float) -> None:
     class Slope(TinyTask):
-        def loss(self, network: nn.Module, indices: Tensor) -> tuple[Tensor, Tensor]:
-            return 8.0 * network.get_parameter("head.bias").sum(), torch.tensor(1.0)
+        def loss(self, network: nn.Module, indices: Tensor) -> StepLoss:
+            return StepLoss(8.0 * network.get_parameter("head.bias").sum(), torch.tensor(1.0))
 
     network, start = tiny_network(), tiny_network()
     slope = Slope(batch_size=50, scores=(1.0,))

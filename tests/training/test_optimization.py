@@ -49,6 +49,12 @@ def test_exponential() -> None:
     assert ours("constant") != pytest.approx(expected, rel=1e-3)
 
 
+def test_exponential_after_a_hold() -> None:
+    settings = FitSettings(learning_rate=1.0, schedule="exponential", decay=0.5, hold_epochs=4)
+    rates = [learning_rates(settings, epoch, 1, [], "min")(0) for epoch in range(1, 8)]
+    assert rates == [1, 1, 1, 1, 0.5, 0.25, 0.125]  # W. Zaremba et al. (2014), the small model
+
+
 def test_cosine() -> None:
     steps = EPOCHS * BATCHES
     expected = theirs(lambda o: lr_scheduler.CosineAnnealingLR(o, steps), by_epoch=False)

@@ -12,9 +12,11 @@ import dataclasses
 import inspect
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
 from cyclopts import Group, Parameter, Token
+
+_LAST: Final = ("Training", "Hardware")
 
 
 def field_parameters(estimator: type) -> list[inspect.Parameter]:
@@ -24,15 +26,13 @@ def field_parameters(estimator: type) -> list[inspect.Parameter]:
         estimator: A dataclass whose fields carry ``help``, ``unit`` and ``group`` as metadata.
     """
     hints = get_type_hints(estimator)
-    groups: dict[str, Group] = {}
+    fields = [field for field in dataclasses.fields(estimator) if field.init]
+    # In the order in which the fields name them, after the run's own; what all share at the end.
+    titles = sorted(dict.fromkeys(map(_title, fields)), key=lambda title: title in _LAST)
+    groups = {title: Group(title, sort_key=10 + place) for place, title in enumerate(titles)}
     parameters = []
-    for field in dataclasses.fields(estimator):
-        if not field.init:
-            continue
-        title = (field.metadata.get("group") or "settings").capitalize()
-        # Groups stand in the order in which the fields name them, after the run's own.
-        group = groups.setdefault(title, Group(title, sort_key=10 + len(groups)))
-        option = _option(hints[field.name], field.metadata, group)
+    for field in fields:
+        option = _option(hints[field.name], field.metadata, groups[_title(field)])
         parameters.append(
             inspect.Parameter(
                 field.name,
@@ -42,6 +42,10 @@ def field_parameters(estimator: type) -> list[inspect.Parameter]:
             )
         )
     return parameters
+
+
+def _title(field: dataclasses.Field[Any]) -> str:
+    return (field.metadata.get("group") or "settings").capitalize()
 
 
 def _option(hint: Any, metadata: Any, group: Group) -> Parameter:

@@ -13,16 +13,16 @@ from torch import Tensor
 
 from gatewise.data import Panel, PanelSchema, build_panel, read_frame
 from gatewise.errors import InvalidTypeError, InvalidValueError
-from gatewise.tasks import forecast_storage
 from gatewise.tasks.estimator import AbstractEstimator
-from gatewise.tasks.forecast_backtest import backtest, last_origins
-from gatewise.tasks.forecast_describe import describe
-from gatewise.tasks.forecast_evaluation import evaluate
-from gatewise.tasks.forecast_fields import ForecastFields
-from gatewise.tasks.forecast_frames import forecast_frame
-from gatewise.tasks.forecast_model import ForecastModel
-from gatewise.tasks.forecast_network import ForecastNetwork
-from gatewise.tasks.forecast_training import Fitted, HeldOut, fit_forecast, is_first_process
+from gatewise.tasks.forecast import storage
+from gatewise.tasks.forecast.backtest import backtest, last_origins
+from gatewise.tasks.forecast.describe import describe
+from gatewise.tasks.forecast.evaluation import evaluate
+from gatewise.tasks.forecast.fields import ForecastFields
+from gatewise.tasks.forecast.frames import forecast_frame
+from gatewise.tasks.forecast.model import ForecastModel
+from gatewise.tasks.forecast.network import ForecastNetwork
+from gatewise.tasks.forecast.training import Fitted, HeldOut, fit_forecast, is_first_process
 from gatewise.training import EpochRecord
 
 
@@ -216,7 +216,7 @@ class Forecaster(ForecastFields, AbstractEstimator):
         """
         self._check_fitted("write_report")
         # Here and not above: plotly is needed by nothing else.
-        from gatewise.tasks.forecast_report import write_report
+        from gatewise.tasks.forecast.report import write_report
 
         held_out = self._held_out
         if X is not None:
@@ -253,12 +253,12 @@ class Forecaster(ForecastFields, AbstractEstimator):
 
     def _write(self, directory: Path) -> None:
         fitted = Fitted(self.model_, self.history_, self.best_epoch_, self.scores_, self.split_)
-        forecast_storage.write(directory, fitted)
+        storage.write(directory, fitted)
         if self._held_out is not None:
             self.write_report(directory / "report.html")
 
     def _read(self, directory: Path) -> None:
-        self._adopt(forecast_storage.read(directory))
+        self._adopt(storage.read(directory))
 
 
 def _table(method: str, source: Any) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from gatewise.training import storage
 from gatewise.training.fitting import fit
 from gatewise.training.outcome import DivergedError, EpochRecord, FitInterrupted, FitResult
 from gatewise.training.settings import FitSettings
-from gatewise.training.task import FitTask
+from gatewise.training.task import FitTask, StatefulTask, StepLoss
 
 __all__ = [
     "DivergedError",
@@ -13,6 +13,8 @@ __all__ = [
     "FitResult",
     "FitSettings",
     "FitTask",
+    "StatefulTask",
+    "StepLoss",
     "fit",
     "storage",
 ]

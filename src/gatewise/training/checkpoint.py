@@ -45,6 +45,9 @@ class FitState:
         order: Checksum of the batches of the epoch ``ordered_epoch``.
         ordered_epoch: The last epoch that was begun.
         history: The epochs that have ended.
+        carried: For each process what its task goes on from; nothing between epochs.
+        mean: Of the parameters by name, where that is taken; see ``averaging``.
+        mean_steps: Over which it is taken.
     """
 
     best: dict[str, Any]
@@ -58,6 +61,9 @@ class FitState:
     order: str = ""
     ordered_epoch: int = 0
     history: list[EpochRecord] = field(default_factory=list)
+    carried: list[dict[str, Tensor]] = field(default_factory=list)
+    mean: dict[str, Tensor] = field(default_factory=dict)
+    mean_steps: int = 0
 
     def next_epoch(self, record: EpochRecord) -> None:
         """Close the epoch under way and stand before the next."""
@@ -65,6 +71,7 @@ class FitState:
         self.epoch += 1
         self.batch = self.samples = 0
         self.loss_sum = self.weight_sum = self.seconds = 0.0
+        self.carried = []
 
 
 def save(
@@ -80,7 +87,8 @@ def save(
     tensors: dict[str, Tensor] = {}
     rest: dict[str, Any] = {}
     slots = optimizer.state_dict()["state"]
-    named = {"network": network.state_dict(), "best": state.best}
+    named = {"network": network.state_dict(), "best": state.best, "mean": state.mean}
+    named |= {f"carried/{rank}": values for rank, values in enumerate(state.carried)}
     named |= {f"optimizer/{slot}": values for slot, values in slots.items()}
     for group, values in named.items():
         for name, value in values.items():
@@ -89,7 +97,7 @@ def save(
     position = {
         item.name: getattr(state, item.name)
         for item in fields(state)
-        if item.name not in ("best", "history")
+        if item.name not in ("best", "history", "carried", "mean")
     }
     texts = {
         "format": _FORMAT,
@@ -165,14 +173,17 @@ def restore(
     _check_identity(texts["identity"], identity)
     held = tensors | texts["rest"]
     network.load_state_dict(_under("network/", held))
-    slots: dict[int, dict[str, Any]] = {}
-    for key, value in _under("optimizer/", held).items():
-        slot, _, name = key.partition("/")
-        slots.setdefault(int(slot), {})[name] = value
+    slots = _numbered("optimizer/", held)
     param_groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": slots, "param_groups": param_groups})
     history = [EpochRecord(**record) for record in texts["history"]]
-    return FitState(best=_under("best/", held), history=history, **texts["position"])
+    return FitState(
+        best=_under("best/", held),
+        history=history,
+        carried=[part for _, part in sorted(_numbered("carried/", held).items())],
+        mean=_under("mean/", held),
+        **texts["position"],
+    )
 
 
 def describe(settings: FitSettings, monitor: str, mode: str, network: nn.Module) -> dict[str, Any]:
@@ -208,6 +219,15 @@ def _check_identity(saved: dict[str, Any], asked: dict[str, Any]) -> None:
             for name in names
         ],
     )
+
+
+def _numbered(prefix: str, held: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """The entries whose key begins with ``prefix`` and a number, by that number."""
+    found: dict[int, dict[str, Any]] = {}
+    for key, value in _under(prefix, held).items():
+        number, _, name = key.partition("/")
+        found.setdefault(int(number), {})[name] = value
+    return found
 
 
 def _under(prefix: str, held: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from gatewise.errors import InvalidStateError, InvalidValueError
 from gatewise.training import checkpoint
+from gatewise.training.averaging import WeightAverage, averages
 from gatewise.training.checkpoint import FitState
 from gatewise.training.interrupt import InterruptGuard
 from gatewise.training.optimization import (
@@ -38,7 +39,7 @@ from gatewise.training.outcome import (
 )
 from gatewise.training.progress import ProgressReport
 from gatewise.training.settings import FitSettings, Mode
-from gatewise.training.task import FitTask
+from gatewise.training.task import FitTask, StatefulTask, StepLoss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,8 @@ class FitLoop:
         else:
             self._state = checkpoint.restore(content, job.network, self._optimizer, self._identity)
             self._check_order()
+        self._average = WeightAverage(job.network)
+        self._average.mean, self._average.steps = self._state.mean, self._state.mean_steps
         self._clock = time.perf_counter()
         self._saved = time.monotonic()
 
@@ -124,11 +127,16 @@ class FitLoop:
         rates = learning_rates(
             self._settings, state.epoch, len(batches), self._scores(), self._job.mode
         )
+        averaged = averages(self._settings, self._scores(), self._job.mode)
+        self._carry()
         self._wrapped.train()
         self._clock = time.perf_counter()
         for batch in range(state.batch, len(batches)):
             self._reseed("step", state.epoch, batch, self._fabric.global_rank)
-            loss, weight, stop = self._step(batches[batch], rates(batch), guard)
+            due = time.monotonic() - self._saved >= self._settings.checkpoint_seconds
+            loss, weight, stop, due = self._step(batches[batch], rates(batch), guard, due)
+            if averaged:
+                self._average.add()
             state.batch = batch + 1
             state.loss_sum += loss
             state.weight_sum += weight
@@ -137,23 +145,24 @@ class FitLoop:
             report.step(state.epoch, batch + 1, len(batches), mean, len(batches[batch]))
             if stop:
                 self._interrupt()
-            if time.monotonic() - self._saved >= self._settings.checkpoint_seconds:
+            if due:
                 self._save()
 
     def _step(
-        self, indices: Tensor, rate: float, guard: InterruptGuard
-    ) -> tuple[float, float, bool]:
-        """Take one step; return loss sum and weight over all processes, and whether to stop."""
+        self, indices: Tensor, rate: float, guard: InterruptGuard, due: bool
+    ) -> tuple[float, float, bool, bool]:
+        """Take one step; return loss and weight over all processes, whether to stop and to save."""
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._stepper.zero_grad()
-        total, weight = self._loss_of_shard(indices)
-        loss, weights, stop = self._sum_over_processes(total, weight, guard.requested)
+        total, weight, objective = self._loss_of_shard(indices)
+        loss, weights, stop, due = self._sum_over_processes(total, weight, guard.requested, due)
         step = f"step {self._state.batch + 1}"
         self._check_finite(step, "loss", loss)
         if weights > 0:  # else nothing to learn here, as in a batch of missing values
             # DDP takes the mean over processes; the gradient is that of sum / weights
-            self._fabric.backward(total * (self._fabric.world_size / weights))
+            aim = total if objective is None else objective
+            self._fabric.backward(aim * (self._fabric.world_size / weights))
             clip = self._settings.gradient_clip
             norm = self._fabric.strategy.clip_gradients_norm(
                 self._job.network,
@@ -163,28 +172,29 @@ class FitLoop:
             )
             self._check_finite(step, "gradient", norm.item())
             self._stepper.step()
-        return loss, weights, stop
+        return loss, weights, stop, due
 
-    def _loss_of_shard(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss sum and weight of this process's part of a global batch."""
+    def _loss_of_shard(self, indices: Tensor) -> StepLoss:
+        """Loss of this process's part of a global batch."""
         rank, world = self._fabric.global_rank, self._fabric.world_size
         if rank < len(indices):
             return self._job.task.loss(self._wrapped, indices[rank::world])
         # More processes than samples: DDP waits for every gradient, so give one that is zero.
-        total, weight = self._job.task.loss(self._wrapped, indices[:1])
-        return total * 0, weight * 0
+        total, weight, objective = self._job.task.loss(self._wrapped, indices[:1])
+        return StepLoss(total * 0, weight * 0, None if objective is None else objective * 0)
 
     def _sum_over_processes(
-        self, total: Tensor, weight: Tensor, stop: bool
-    ) -> tuple[float, float, bool]:
-        """Sums that are the same in every process."""
+        self, total: Tensor, weight: Tensor, stop: bool, due: bool
+    ) -> tuple[float, float, bool, bool]:
+        """Sums that are the same in every process, and whether any would stop, and save."""
         if self._fabric.world_size == 1:
-            return total.item(), weight.item(), stop
-        flag = torch.tensor(float(stop), dtype=torch.float64, device=total.device)
-        local = torch.stack([total.detach().double(), weight.detach().double(), flag])
+            return total.item(), weight.item(), stop, due
+        flags = torch.tensor((stop, due), dtype=torch.float64, device=total.device)
+        sums = torch.stack([total.detach().double(), weight.detach().double()])
+        local = torch.cat([sums, flags])
         dist.all_reduce(local)
-        loss, weights, stops = local.tolist()
-        return loss, weights, stops > 0
+        loss, weights, stops, saves = local.tolist()
+        return loss, weights, stops > 0, saves > 0
 
     def _check_finite(self, place: str, what: str, value: float) -> None:
         """Raise if the fit has diverged."""
@@ -205,8 +215,9 @@ class FitLoop:
         state, job = self._state, self._job
         self._reseed("validate", state.epoch)
         self._wrapped.eval()
-        with torch.no_grad():
+        with torch.no_grad(), self._average.applied():
             scores = job.task.validate(self._wrapped)
+            weights = _copy(job.network)
         # The first process decides: rounding may differ between machines.
         scores, stop = self._fabric.broadcast((scores, guard.requested))
         if job.monitor not in scores:
@@ -227,7 +238,7 @@ class FitLoop:
         best = self._scores()[state.best_epoch - 1] if state.best_epoch else None
         state.next_epoch(record)
         if best is None or is_better(score, best, job.mode):
-            state.best, state.best_epoch, best = _copy(job.network), record.epoch, score
+            state.best, state.best_epoch, best = weights, record.epoch, score
         report.epoch(record, state.best_epoch, best)
         if stop:
             self._interrupt()
@@ -240,8 +251,11 @@ class FitLoop:
         raise FitInterrupted(self._job.directory, state.epoch, state.batch)
 
     def _save(self) -> None:
-        """Write the checkpoint, in the first process."""
+        """Write the checkpoint, in the first process; all come here at the same step."""
         self._tick()
+        self._state.mean, self._state.mean_steps = self._average.mean, self._average.steps
+        if self._job.directory is not None and self._state.batch:
+            self._state.carried = self._carried()
         if self._job.directory is not None and self._fabric.is_global_zero:
             checkpoint.save(
                 self._job.directory,
@@ -252,6 +266,22 @@ class FitLoop:
                 finished=self._reason_to_stop() is not None,
             )
         self._saved = time.monotonic()
+
+    def _carry(self) -> None:
+        """Let a stateful task go on from where the checkpoint stood, else from the beginning."""
+        if isinstance(self._job.task, StatefulTask):
+            carried = self._state.carried
+            self._job.task.carry(carried[self._fabric.global_rank] if carried else {})
+
+    def _carried(self) -> list[dict[str, Tensor]]:
+        """What the tasks of all processes carry from step to step."""
+        if not isinstance(self._job.task, StatefulTask):
+            return []
+        own = self._job.task.carried()
+        parts: list[Any] = [own] * self._fabric.world_size
+        if self._fabric.world_size > 1:
+            dist.all_gather_object(parts, own)
+        return parts
 
     def _tick(self) -> None:
         """Book the time since the last call on the epoch under way."""

@@ -59,7 +59,7 @@ def learning_rates(
         case "constant":
             return lambda _: peak
         case "exponential":
-            rate = peak * settings.decay ** (epoch - 1)
+            rate = peak * settings.decay ** max(epoch - settings.hold_epochs, 0)
             return lambda _: rate
         case "plateau":
             lowered = peak * settings.decay ** _reductions(scores, mode, settings.min_delta)

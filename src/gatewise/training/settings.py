@@ -12,6 +12,7 @@ from gatewise.errors import InvalidSettingsError, InvalidValueError
 
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
 Schedule = Literal["constant", "exponential", "cosine", "one_cycle", "plateau"]
+Averaging = Literal["none", "triggered"]
 Accelerator = Literal["cpu", "cuda", "mps", "auto"]
 Precision = Literal["32-true", "64-true", "bf16-mixed", "bf16-true"]
 
@@ -35,14 +36,19 @@ class FitSettings:
         optimizer: ``adam``, ``adamw``, ``rmsprop`` or ``sgd``.
         momentum: Of ``sgd``, in [0, 1).
         schedule: Of the learning rate: ``constant``; ``exponential`` (times ``decay`` after each
-            epoch); ``cosine`` (towards zero at the end of ``max_epochs``, step by step);
-            ``one_cycle`` (up to the peak and down again over ``max_epochs``, step by step);
-            ``plateau`` (times ``decay`` after two epochs in a row without a better score).
+            epoch from ``hold_epochs`` on); ``cosine`` (towards zero at the end of ``max_epochs``,
+            step by step); ``one_cycle`` (up to the peak and down again over ``max_epochs``, step
+            by step); ``plateau`` (times ``decay`` after two epochs in a row without a better
+            score).
         decay: Factor of ``exponential`` and ``plateau``, in (0, 1).
+        hold_epochs: Epochs before ``exponential`` begins to fall, ≥ 1.
         weight_decay: L2 penalty; decoupled from the gradient with ``adamw``; ≥ 0.
         gradient_clip: Largest norm of the gradient of all parameters together, or None.
         patience: Epochs in a row without a better score after which the fit stops, or None.
         min_delta: What a score must gain to count as better, in units of the score, ≥ 0.
+        averaging: ``triggered`` scores and keeps the mean of the weights over all steps since the
+            score stopped to gain; ``none`` the weights themselves.
+        averaging_patience: Epochs by which a better score must lie back for that, ≥ 1.
         devices: Processes on each node, ≥ 1, or ``auto``.
         nodes: Machines, ≥ 1; more than one are started by ``torchrun``.
         accelerator: ``cpu``, ``cuda``, ``mps`` or ``auto``.
@@ -60,10 +66,13 @@ class FitSettings:
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     schedule: Schedule = "constant"
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    hold_epochs: Count = 1
     weight_decay: NotNegative = 0.0
     gradient_clip: Positive | None = 1.0
     patience: Count | None = 5
     min_delta: NotNegative = 0.0
+    averaging: Averaging = "none"
+    averaging_patience: Count = 5
     devices: Count | Literal["auto"] = 1
     nodes: Count = 1
     accelerator: Accelerator = "cpu"

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+
+class StepLoss(NamedTuple):
+    """What one step gives to learn from; three scalars.
+
+    Args:
+        total: The sum of the loss over what was given, with its graph.
+        weight: What it is a sum over, such as the number of values that are not masked; may be
+            zero.
+        objective: What the gradient is taken of instead, a sum too, where that is not the loss
+            alone: with penalties, or with steps that count more than others. None for the loss.
+    """
+
+    total: Tensor
+    weight: Tensor
+    objective: Tensor | None = None
 
 
 @runtime_checkable
@@ -30,8 +46,8 @@ class FitTask(Protocol):
         """
         ...
 
-    def loss(self, network: nn.Module, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sum of the loss over some indices and the weight that it is a sum over.
+    def loss(self, network: nn.Module, indices: Tensor) -> StepLoss:
+        """Return the loss over some indices.
 
         Args:
             network: Call this one, and no other reference to the network.
@@ -39,8 +55,7 @@ class FitTask(Protocol):
                 device of the network.
 
         Returns:
-            Two scalars: the sum, with its graph, and the weight (such as the number of values
-            that are not masked), which may be zero. The loop divides sums over all processes.
+            Sums; the loop divides those over all processes by the weight over all processes.
         """
         ...
 
@@ -50,4 +65,21 @@ class FitTask(Protocol):
         Args:
             network: In eval mode; called under ``torch.no_grad``.
         """
+        ...
+
+
+@runtime_checkable
+class StatefulTask(FitTask, Protocol):
+    """A task whose steps go on where the step before stopped: truncated back-propagation.
+
+    What it carries from step to step is part of a checkpoint. On several processes each carries
+    what belongs to its own part of every batch.
+    """
+
+    def carried(self) -> dict[str, Tensor]:
+        """Return what the next step goes on from, on the CPU; nothing before the first."""
+        ...
+
+    def carry(self, state: dict[str, Tensor]) -> None:
+        """Go on from what ``carried`` returned; from the beginning if that is nothing."""
         ...

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from gatewise.data import Panel
-from gatewise.tasks.forecast_baselines import Baselines, seasonal_error
-from gatewise.tasks.forecast_model import ForecastModel, ModelWindows
-from gatewise.tasks.forecast_scores import ScoreSums
+from gatewise.tasks.forecast.baselines import Baselines, seasonal_error
+from gatewise.tasks.forecast.model import ForecastModel, ModelWindows
+from gatewise.tasks.forecast.scores import ScoreSums
 
 MODEL = "model"
 

@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from gatewise.data import Panel
-from gatewise.tasks.forecast_heads import AbstractHead
+from gatewise.tasks.forecast.heads import AbstractHead
 
 
 def forecast_frame(

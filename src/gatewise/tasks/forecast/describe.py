@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.nn import LSTM
-from gatewise.tasks.forecast_model import ForecastModel
-from gatewise.tasks.forecast_network import ForecastNetwork
-from gatewise.tasks.forecast_readers import SegmentReader
-from gatewise.tasks.forecast_shape import NetworkShape
+from gatewise.tasks.forecast.model import ForecastModel
+from gatewise.tasks.forecast.network import ForecastNetwork
+from gatewise.tasks.forecast.readers import SegmentReader
+from gatewise.tasks.forecast.shape import NetworkShape
 from gatewise.tasks.recurrent_cells import flops_of_step
 
 

@@ -3,31 +3,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import pandas as pd
 
 from gatewise.data import PanelSchema, infer_schema
 from gatewise.errors import GatewiseError, InvalidValueError
-from gatewise.tasks.forecast_heads import Head, Loss
-from gatewise.tasks.forecast_normalise import Normalization
-from gatewise.tasks.forecast_shape import Reader
+from gatewise.tasks.forecast.heads import Head, Loss
+from gatewise.tasks.forecast.normalise import Normalization
+from gatewise.tasks.forecast.shape import Reader
 from gatewise.tasks.recurrent_cells import Cell
 from gatewise.tasks.settings import setting
-from gatewise.training import FitSettings
+from gatewise.tasks.training_fields import TrainingFields
 
 _data = partial(setting, group="data")
 _network = partial(setting, group="network")
 _forecast = partial(setting, group="forecast")
 _training = partial(setting, group="training")
-_hardware = partial(setting, group="hardware")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ForecastFields:
+class ForecastFields(TrainingFields):
     """The fields of ``Forecaster``; each is described where it is declared."""
 
     horizon: int = _data(24, help="Steps to forecast", unit="steps", ge=1)
@@ -88,14 +85,6 @@ class ForecastFields:
         (80.0, 95.0), help="Nominal coverage of the intervals", unit="per cent", gt=0, lt=100
     )
 
-    max_epochs: int = _training(60, help="Epochs at most", unit="epochs", ge=1)
-    patience: int | None = _training(
-        8,
-        help="Epochs without a better validation loss before stopping; none: never",
-        unit="epochs",
-        ge=1,
-    )
-    min_delta: float = _training(0.0, help="What a loss must gain to count as better", ge=0)
     batch_size: int | None = _training(
         None, help="Windows of a batch; none: by their number, 16 to 512", unit="windows", ge=1
     )
@@ -104,32 +93,6 @@ class ForecastFields:
         help="Windows of an epoch at most; with more, each epoch draws anew",
         unit="windows",
         ge=1,
-    )
-    learning_rate: float = _training(1e-3, help="Learning rate", gt=0)
-    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = _training("adam", help="Optimizer")
-    momentum: float = _training(0.9, help="Momentum of sgd", ge=0, lt=1)
-    schedule: Literal["constant", "exponential", "cosine", "one_cycle", "plateau"] = _training(
-        "exponential", help="Course of the learning rate"
-    )
-    decay: float = _training(
-        0.95, help="Factor of the exponential (each epoch) and plateau schedules", gt=0, lt=1
-    )
-    weight_decay: float = _training(0.0, help="L2 penalty; decoupled with adamw", ge=0)
-    gradient_clip: float | None = _training(
-        1.0, help="Largest norm of the gradient; none: any", gt=0
-    )
-    seed: int = _training(0, help="Seed of every random draw", ge=0)
-    checkpoint_seconds: float = _training(
-        60.0, help="Time between checkpoints inside an epoch", unit="seconds", gt=0
-    )
-
-    devices: int | Literal["auto"] = _hardware(
-        1, help="Processes or accelerators on each machine", ge=1
-    )
-    nodes: int = _hardware(1, help="Machines, started by torchrun", ge=1)
-    accelerator: Literal["cpu", "cuda", "mps", "auto"] = _hardware("cpu", help="Where to train")
-    precision: Literal["32-true", "64-true", "bf16-mixed", "bf16-true"] = _hardware(
-        "32-true", help="Arithmetic of the training"
     )
 
     def schema_of(self, frame: pd.DataFrame) -> PanelSchema:
@@ -146,11 +109,6 @@ class ForecastFields:
             frequency=self.frequency,
             season_length=self.season_length,
         )
-
-    def fit_settings(self) -> FitSettings:
-        """Return the fields that the training loop reads."""
-        names = [field.name for field in dataclasses.fields(FitSettings)]
-        return FitSettings(**{name: getattr(self, name) for name in names})
 
     def setting_faults(self) -> list[GatewiseError]:
         """Return contradictions between fields that are each valid alone."""

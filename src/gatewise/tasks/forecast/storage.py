@@ -9,10 +9,10 @@ import torch
 
 from gatewise.data import PanelScale, PanelSchema
 from gatewise.tasks import saving
-from gatewise.tasks.forecast_model import ForecastModel
-from gatewise.tasks.forecast_network import ForecastNetwork
-from gatewise.tasks.forecast_shape import NetworkShape
-from gatewise.tasks.forecast_training import Fitted
+from gatewise.tasks.forecast.model import ForecastModel
+from gatewise.tasks.forecast.network import ForecastNetwork
+from gatewise.tasks.forecast.shape import NetworkShape
+from gatewise.tasks.forecast.training import Fitted
 from gatewise.training import EpochRecord, storage
 
 

@@ -11,11 +11,11 @@ import torch
 
 from gatewise.data import Panel
 from gatewise.report import Report, figures
-from gatewise.tasks.forecast_baselines import Baselines
-from gatewise.tasks.forecast_evaluation import MODEL, Evaluation, evaluate
-from gatewise.tasks.forecast_frames import window_times
-from gatewise.tasks.forecast_model import ForecastModel, ModelWindows
-from gatewise.tasks.forecast_training import Fitted, HeldOut, honest_scores
+from gatewise.tasks.forecast.baselines import Baselines
+from gatewise.tasks.forecast.evaluation import MODEL, Evaluation, evaluate
+from gatewise.tasks.forecast.frames import window_times
+from gatewise.tasks.forecast.model import ForecastModel, ModelWindows
+from gatewise.tasks.forecast.training import Fitted, HeldOut, honest_scores
 
 PANELS = 6
 """Windows that are drawn."""

@@ -10,10 +10,10 @@ from jaxtyping import Int
 
 from gatewise.data import Panel
 from gatewise.errors import InvalidValueError
-from gatewise.tasks.forecast_fields import ForecastFields
-from gatewise.tasks.forecast_frames import forecast_frame, window_times
-from gatewise.tasks.forecast_model import ForecastModel
-from gatewise.tasks.forecast_training import fit_forecast
+from gatewise.tasks.forecast.fields import ForecastFields
+from gatewise.tasks.forecast.frames import forecast_frame, window_times
+from gatewise.tasks.forecast.model import ForecastModel
+from gatewise.tasks.forecast.training import fit_forecast
 
 
 def last_origins(

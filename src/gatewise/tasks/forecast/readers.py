@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from gatewise.nn import LSTM
-from gatewise.tasks.forecast_shape import NetworkShape
+from gatewise.tasks.forecast.shape import NetworkShape
 from gatewise.tasks.recurrent_cells import RecurrentNetwork, build_recurrent, repeated
 
 

@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gatewise.tasks.forecast_heads import Head, Loss
-from gatewise.tasks.forecast_normalise import Normalization
+from gatewise.tasks.forecast.heads import Head, Loss
+from gatewise.tasks.forecast.normalise import Normalization
 from gatewise.tasks.recurrent_cells import Cell
 
 Reader = Literal["points", "segments"]

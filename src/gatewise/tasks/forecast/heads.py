@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from typing_extensions import override
 
-from gatewise.tasks import student_t
+from gatewise.tasks.forecast import student_t
 
 Head = Literal["point", "quantiles", "student_t"]
 Loss = Literal["mse", "mae", "huber"]

@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 
 from gatewise.data import Panel
-from gatewise.tasks.forecast_baselines import seasonal_error
-from gatewise.tasks.forecast_evaluation import MODEL, Evaluation, evaluate
-from gatewise.tasks.forecast_fields import ForecastFields
-from gatewise.tasks.forecast_heads import PointHead
-from gatewise.tasks.forecast_model import ForecastModel, Part
-from gatewise.tasks.forecast_network import ForecastNetwork
-from gatewise.tasks.forecast_shape import NetworkShape
-from gatewise.tasks.forecast_task import (
+from gatewise.tasks.forecast.baselines import seasonal_error
+from gatewise.tasks.forecast.evaluation import MODEL, Evaluation, evaluate
+from gatewise.tasks.forecast.fields import ForecastFields
+from gatewise.tasks.forecast.heads import PointHead
+from gatewise.tasks.forecast.model import ForecastModel, Part
+from gatewise.tasks.forecast.network import ForecastNetwork
+from gatewise.tasks.forecast.shape import NetworkShape
+from gatewise.tasks.forecast.task import (
     ForecastTask,
     Sizes,
     calibrate,

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from gatewise.tasks.forecast_heads import build_head
-from gatewise.tasks.forecast_normalise import WindowNormaliser
-from gatewise.tasks.forecast_readers import PointReader, SegmentReader
-from gatewise.tasks.forecast_shape import NetworkShape
+from gatewise.tasks.forecast.heads import build_head
+from gatewise.tasks.forecast.normalise import WindowNormaliser
+from gatewise.tasks.forecast.readers import PointReader, SegmentReader
+from gatewise.tasks.forecast.shape import NetworkShape
 
 
 class ForecastNetwork(nn.Module):

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from gatewise.data import Panel
 from gatewise.errors import InvalidValueError
-from gatewise.tasks.forecast_heads import AbstractHead, PointHead
-from gatewise.tasks.forecast_model import ForecastModel, ModelWindows, Part
-from gatewise.tasks.forecast_normalise import moments
+from gatewise.tasks.forecast.heads import AbstractHead, PointHead
+from gatewise.tasks.forecast.model import ForecastModel, ModelWindows, Part
+from gatewise.tasks.forecast.normalise import moments
+from gatewise.training import StepLoss
 
 SAMPLE = 8192
 """Training windows from which the typical deviation inside a window is measured."""
@@ -132,12 +133,12 @@ class ForecastTask:
             order = torch.randint(count, (self.windows_per_epoch,), generator=generator)
         return order.split(self.batch_size)
 
-    def loss(self, network: nn.Module, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, network: nn.Module, indices: Tensor) -> StepLoss:
         """Return the sum of the loss over the observed values, and their number."""
         batch = self.train.batch(indices, _device(network))
         outputs = network(**batch.inputs)
         loss = self.head.loss(outputs, batch.truth, self.unit.to(outputs.device))
-        return (loss * batch.mask).sum(), batch.mask.sum().to(loss.dtype)
+        return StepLoss((loss * batch.mask).sum(), batch.mask.sum().to(loss.dtype))
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return the loss on the validation windows."""

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gatewise.data import Panel, PanelScale, PanelSchema, WindowSet
-from gatewise.tasks.forecast_network import ForecastNetwork
+from gatewise.tasks.forecast.network import ForecastNetwork
 
 BATCH = 512
 """Windows that are forecast at once."""

@@ -1,0 +1,1 @@
+"""What a `Forecaster` is made of."""
