@@ -30,6 +30,17 @@ def setting(default: Any, text: str, unit: str = "", group: str = "model") -> An
     return dataclasses.field(default=default, metadata=metadata)
 
 
+EXAMPLE_SETTINGS = {"horizon": 52, "target": "co2"}
+
+
+@dataclasses.dataclass
+class Example:
+    name: str
+    X: Any
+    y: Any = None
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
 class FakeInterruption(KeyboardInterrupt):
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -53,7 +64,13 @@ class Sleeper:
     calendar: bool = setting(True, "Use features of the [date] and *time*", group="data")
     fate: str = setting("well", "How the fit ends", group="training")
 
-    def fit(self, X, *, validation, run_dir, resume, progress):
+    headline = ("mae", "min")
+
+    @classmethod
+    def example(cls):
+        return Example("an embedded series of 3 rows", [1, 2, 3], settings=EXAMPLE_SETTINGS)
+
+    def fit(self, X, y=None, *, validation, run_dir, resume, progress):
         given = dataclasses.asdict(self) | {
             "X": X if isinstance(X, list) else str(X),
             "validation": validation and str(validation),
@@ -97,7 +114,9 @@ class Sleeper:
 class FakeModel:
     """A saved model; its directory decides how it behaves."""
 
-    def predict(self, X, future=None):
+    task = "sleeper"
+
+    def predict_table(self, X, future=None):
         if Path(X).stem == "missing":
             raise InvalidFileError(f"'{X}'", "a table", "no such file", "Check the path.")
         day = pd.Timestamp("2024-01-01")
@@ -133,13 +152,9 @@ def load(directory):
     return FakeModel()
 
 
-def load_example():
-    return [1, 2, 3]
-
-
 def module() -> types.ModuleType:
     fake = types.ModuleType("gatewise.tasks")
-    vars(fake).update(ESTIMATORS={"sleeper": Sleeper}, load=load, load_example=load_example)
+    vars(fake).update(ESTIMATORS={"sleeper": Sleeper}, load=load, Example=Example)
     return fake
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 
 import pytest
@@ -19,31 +18,33 @@ def test_prints_scores_beside_baselines_and_where_things_are(gatewise):
     assert ["crps", "0.3", "-"] in lines
     assert ["Report", "run/report.html"] in lines
     assert "gatewise predict run 'my data.csv'" in ending.out
-    assert "The model's mae is 75% below that of the best naive forecast." in ending.out
+    assert "The model's mae is 75% below that of the best baseline." in ending.out
 
 
 @pytest.mark.parametrize(
-    ("model", "naive", "beginning"),
+    ("mode", "model", "naive", "said"),
     [
-        (1.0, 4.0, "The model's mae is 75% below"),
-        (5.0, 4.0, "A naive forecast has the lower mae"),
-        (4.0, 4.0, "A naive forecast has the lower mae"),
-        (float("nan"), 4.0, ""),
-        (1.0, float("nan"), ""),
-        (1.0, 0.0, ""),
+        ("min", 1.0, 4.0, "The model's mae is 75% below that of the best baseline."),
+        ("min", 5.0, 4.0, "The model's mae is no lower than that of a baseline"),
+        ("min", 4.0, 4.0, "The model's mae is no lower than that of a baseline"),
+        ("max", 9.5, 4.0, "The model's mae is 9.5, that of the best baseline 9."),
+        ("max", 9.0, 4.0, "The model's mae is no higher than that of a baseline"),
+        ("max", 5.0, 4.0, "The model's mae is no higher than that of a baseline"),
+        ("min", float("nan"), 4.0, ""),
+        ("min", 1.0, float("nan"), ""),
+        ("min", 1.0, 0.0, ""),
     ],
 )
-def test_the_verdict_is_honest(model, naive, beginning):
+def test_the_verdict_is_honest(mode, model, naive, said):
     scores = {"model": {"mae": model}, "naive": {"mae": naive}, "other": {"mae": 9.0}}
-    if not beginning:
+    if not said:
         del scores["other"]
-    assert output.verdict(scores).startswith(beginning)
-    assert bool(output.verdict(scores)) == bool(beginning)
+    sentence = output.verdict(scores, "mae", mode)
+    assert sentence.startswith(said)
+    assert bool(sentence) == bool(said)
 
 
-def test_without_a_file_the_embedded_series_is_used(gatewise, tmp_path, monkeypatch):
-    fit = importlib.import_module("gatewise.cli.fit")
-    monkeypatch.setattr(fit, "EXAMPLE_SETTINGS", {"sleeper": {"horizon": 52, "target": "co2"}})
+def test_without_a_file_the_embedded_series_is_used(gatewise, tmp_path):
     ending = gatewise("fit", "sleeper", "--out", "run", "--target", "mine")
     given = ending.given(tmp_path / "run")
     assert given["X"] == [1, 2, 3]
@@ -53,9 +54,7 @@ def test_without_a_file_the_embedded_series_is_used(gatewise, tmp_path, monkeypa
     assert "Next" not in ending.out
 
 
-def test_with_a_file_nothing_of_the_example_is_set(gatewise, tmp_path, monkeypatch):
-    fit = importlib.import_module("gatewise.cli.fit")
-    monkeypatch.setattr(fit, "EXAMPLE_SETTINGS", {"sleeper": {"horizon": 52}})
+def test_with_a_file_nothing_of_the_example_is_set(gatewise, tmp_path):
     ending = gatewise("fit", "sleeper", "data.csv", "--out", "run")
     assert ending.given(tmp_path / "run")["horizon"] == 24
 

@@ -19,12 +19,16 @@ Start with: gatewise fit forecaster
 It trains on a series that ships with gatewise, and draws a report."""
 
 _COMMANDS = (
-    ("fit", "gatewise.cli.fit:app", "Train a model on a table and write a report."),
-    ("predict", "gatewise.cli.saved:predict", "Forecast after the last row of each series."),
+    ("fit", "gatewise.cli.fit:app", "Train a model and write a report."),
+    (
+        "predict",
+        "gatewise.cli.saved:predict",
+        "Predict with a saved model: steps, labels, tags.",
+    ),
     (
         "evaluate",
         "gatewise.cli.saved:evaluate",
-        "Score a model on a table, beside naive forecasts.",
+        "Score a model on data with answers, beside baselines.",
     ),
     ("backtest", "gatewise.cli.saved:backtest", "Forecast from several origins in the past."),
     ("show", "gatewise.cli.saved:show", "Show what a saved model is made of."),

@@ -16,11 +16,7 @@ from gatewise import tasks
 from gatewise.cli import output
 from gatewise.cli.options import field_parameters
 from gatewise.cli.rundir import run_directory, set_checkpoint_aside
-
-EXAMPLE_SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "forecaster": {"horizon": 52, "lookback": 104},
-}
-"""Settings for the series that ships with gatewise, where the user gives no others."""
+from gatewise.tasks import Example
 
 _RUN = Group("Run", sort_key=1)
 _FLAG: Final[dict[str, Any]] = {"negative": "", "group": _RUN, "show_default": False}
@@ -32,7 +28,7 @@ def fit_app(estimators: Mapping[str, type]) -> App:
     Args:
         estimators: Estimator classes by the name of their task.
     """
-    app = App(name="fit", help="Train a model on a table and write a report.", help_epilogue="")
+    app = App(name="fit", help="Train a model and write a report.", help_epilogue="")
     for task, estimator in estimators.items():
         summary = (inspect.getdoc(estimator) or "").partition("\n")[0]
         app.command(fit_command(task, estimator), name=task, help=summary)
@@ -45,7 +41,7 @@ def fit_command(task: str, estimator: type) -> Callable[..., None]:
     def command(
         file: Annotated[
             Path | None,
-            Parameter(help="Table: CSV, TSV or Parquet; without it, a series that ships with us"),
+            Parameter(help="The data; without it, an example that ships with gatewise"),
         ] = None,
         /,
         *,
@@ -55,7 +51,7 @@ def fit_command(task: str, estimator: type) -> Callable[..., None]:
         ] = None,
         validation: Annotated[
             Path | None,
-            Parameter(help="Table to validate on; the end of FILE without it", group=_RUN),
+            Parameter(help="Data to validate on; a part of FILE without it", group=_RUN),
         ] = None,
         resume: Annotated[
             bool, Parameter(help="Go on with the interrupted fit in --out", **_FLAG)
@@ -69,9 +65,14 @@ def fit_command(task: str, estimator: type) -> Callable[..., None]:
         directory = run_directory(task, out, resume=resume, overwrite=overwrite or not leading)
         if overwrite and leading:
             set_checkpoint_aside(directory)
-        data = file if file is not None else _example(task, settings)
-        model = estimator(**settings).fit(
-            data, validation=validation, run_dir=directory, resume=resume, progress=progress
+        data = Example("", file) if file is not None else _example(estimator)
+        model = estimator(**{**data.settings, **settings}).fit(
+            data.X,
+            data.y,
+            validation=validation,
+            run_dir=directory,
+            resume=resume,
+            progress=progress,
         )
         if leading:
             _conclude(model, directory, file)
@@ -82,13 +83,11 @@ def fit_command(task: str, estimator: type) -> Callable[..., None]:
     return command
 
 
-def _example(task: str, settings: dict[str, Any]) -> Any:
-    """The embedded series; fills in the settings that suit it, where the user gave none."""
-    frame = tasks.load_example()
-    output.console().print(f"No file given: training on an embedded series of {len(frame):,} rows.")
-    for name, value in EXAMPLE_SETTINGS.get(task, {}).items():
-        settings.setdefault(name, value)
-    return frame
+def _example(estimator: type) -> Example:
+    """The embedded data, which the user is told of."""
+    example: Example = estimator.example()  # pyright: ignore[reportAttributeAccessIssue]
+    output.console().print(f"No file given: training on {example.name}.")
+    return example
 
 
 def _conclude(model: Any, directory: Path, file: Path | None) -> None:
@@ -96,7 +95,7 @@ def _conclude(model: Any, directory: Path, file: Path | None) -> None:
     console.print()
     console.print(output.score_table(model.scores_))
     console.print()
-    if sentence := output.verdict(model.scores_):
+    if sentence := output.verdict(model.scores_, *model.headline):
         console.print(Text(sentence), end="\n\n")
     lines = {"Model": str(directory), "Report": str(directory / "report.html")}
     if file is not None:

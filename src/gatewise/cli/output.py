@@ -83,23 +83,27 @@ def score_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
     return table
 
 
-def verdict(scores: Mapping[str, Mapping[str, float]], metric: str = "mae") -> str:
+def verdict(scores: Mapping[str, Mapping[str, float]], metric: str, mode: str) -> str:
     """Return what the scores say in one sentence; empty when there is nothing to compare.
 
     Args:
         scores: As for ``score_table``, the model first.
-        metric: An error: lower is better.
+        metric: The score to compare by.
+        mode: Whether a lower (``min``) or a higher (``max``) one is better.
     """
-    model, *baselines = (row.get(metric, math.nan) for row in scores.values())
-    best = min((error for error in baselines if error > 0), default=math.nan)
-    gain = 1 - model / best
-    if math.isnan(gain):
+    model, *others = (row.get(metric, math.nan) for row in scores.values())
+    known = [score for score in others if score > 0]
+    if not known or math.isnan(model):
         return ""
-    if gain > 0:
-        return f"The model's {metric} is {gain:.0%} below that of the best naive forecast."
+    best, word = (min if mode == "min" else max)(known), metric.replace("_", " ")
+    if mode == "min" and model < best:
+        return f"The model's {word} is {1 - model / best:.0%} below that of the best baseline."
+    if mode == "max" and model > best:
+        ours, theirs = format_value(model), format_value(best)
+        return f"The model's {word} is {ours}, that of the best baseline {theirs}."
+    better = "lower" if mode == "min" else "higher"
     return (
-        f"A naive forecast has the lower {metric} here: more data, a longer look-back or more"
-        " epochs may help."
+        f"The model's {word} is no {better} than that of a baseline: more data or epochs may help."
     )
 
 

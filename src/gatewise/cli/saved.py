@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Mapping
@@ -13,9 +14,10 @@ from rich.text import Text
 
 from gatewise import tasks
 from gatewise.cli import output
+from gatewise.errors import InvalidValueError
 
 Run = Annotated[Path, Parameter(help="Directory of a saved model, as fit wrote it")]
-Data = Annotated[Path, Parameter(help="Table: CSV, TSV or Parquet")]
+Data = Annotated[Path, Parameter(help="The data, as fit takes it")]
 Out = Annotated[
     Path | None, Parameter(help="Where to write: .csv, .tsv or .parquet; stdout as CSV without it")
 ]
@@ -31,10 +33,12 @@ def predict(
     ] = None,
     out: Out = None,
 ) -> None:
-    """Forecast after the last row of each series."""
+    """Predict with a saved model: steps, labels, tags."""
     output.check_frame_path(out)
     model = tasks.load(run)
-    output.write_frame(model.predict(file, future=future), out)
+    options = {} if future is None else {"future": future}
+    _require(model, "predict_table", *options)
+    output.write_frame(model.predict_table(file, **options), out)
 
 
 def evaluate(
@@ -46,7 +50,7 @@ def evaluate(
         bool, Parameter(name="--json", negative="", help="Print JSON, for programs")
     ] = False,
 ) -> None:
-    """Score a model on a table, beside naive forecasts."""
+    """Score a model on data with answers, beside baselines."""
     scores = tasks.load(run).evaluate(file)
     console = output.console()
     if as_json:
@@ -66,6 +70,7 @@ def backtest(
     """Forecast from several origins in the past and put each forecast beside what happened."""
     output.check_frame_path(out)
     model = tasks.load(run)
+    _require(model, "backtest")
     output.write_frame(model.backtest(file, windows=windows), out)
 
 
@@ -74,6 +79,17 @@ def show(run: Run, /) -> None:
     console = output.console()
     for part in output.description(tasks.load(run).describe()):
         console.print(part)
+
+
+def _require(model: Any, method: str, *options: str) -> None:
+    """Refuse what the task of a saved model has not."""
+    command = method.removesuffix("_table")
+    if not hasattr(model, method):
+        raise InvalidValueError(command, "a model of a task that has it", f"a {model.task}")
+    known = inspect.signature(getattr(model, method)).parameters
+    if unknown := [f"--{name}" for name in options if name not in known]:
+        got = f"{unknown[0]} for a {model.task}"
+        raise InvalidValueError(command, "options that the task has", got, "Leave it out.")
 
 
 def _json_scores(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

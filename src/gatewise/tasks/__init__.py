@@ -8,11 +8,19 @@ from typing import Any, Final
 from gatewise.data import load_example
 from gatewise.errors import InvalidFileError
 from gatewise.tasks import saving
-from gatewise.tasks.estimator import AbstractEstimator
+from gatewise.tasks.estimator import AbstractEstimator, Example
 from gatewise.tasks.forecaster import Forecaster
 from gatewise.tasks.settings import setting
 
-__all__ = ["ESTIMATORS", "AbstractEstimator", "Forecaster", "load", "load_example", "setting"]
+__all__ = [
+    "ESTIMATORS",
+    "AbstractEstimator",
+    "Example",
+    "Forecaster",
+    "load",
+    "load_example",
+    "setting",
+]
 
 ESTIMATORS: Final[dict[str, Any]] = {Forecaster.task: Forecaster}
 """Every estimator by the name of its task."""

@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from gatewise.errors import (
     GatewiseError,
@@ -20,10 +20,32 @@ from gatewise.errors import (
     InvalidValueError,
 )
 from gatewise.tasks import saving
+from gatewise.tasks.course import Course
 from gatewise.tasks.settings import checked_values
+from gatewise.training import Mode
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Not typing.Self: beartype, which checks annotations in the tests, does not know it in methods.
 Estimator = TypeVar("Estimator", bound="AbstractEstimator")
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """Data that ship with gatewise.
+
+    Args:
+        name: What they are, in words: ``an embedded series of 2,284 rows``.
+        X: As ``fit`` takes it.
+        y: As ``fit`` takes it.
+        settings: Fields that suit them.
+    """
+
+    name: str
+    X: Any
+    y: Any = None
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class AbstractEstimator(ABC):
@@ -32,13 +54,34 @@ class AbstractEstimator(ABC):
     task: ClassVar[str]
     """The name of the task in the shell and in saved models."""
 
+    headline: ClassVar[tuple[str, Mode]]
+    """The score by which it is compared with its baselines, and whether lower is better."""
+
+    @classmethod
     @abstractmethod
-    def fit(self: Estimator, X: Any = None, y: Any = None) -> Estimator:
+    def example(cls) -> Example:
+        """Return data that ship with gatewise, for a first try without any of one's own."""
+
+    @abstractmethod
+    def fit(
+        self: Estimator,
+        X: Any = None,
+        y: Any = None,
+        *,
+        validation: Any = None,
+        run_dir: str | Path | None = None,
+        resume: bool = False,
+        progress: bool = True,
+    ) -> Estimator:
         """Learn from data and return the estimator."""
 
     @abstractmethod
     def predict(self, X: Any) -> Any:
         """Return predictions for new data."""
+
+    @abstractmethod
+    def predict_table(self, X: Any) -> pd.DataFrame:
+        """Return predictions for new data as a table, for files and the shell."""
 
     @abstractmethod
     def evaluate(self, X: Any) -> dict[str, dict[str, float]]:
@@ -142,6 +185,15 @@ class AbstractEstimator(ABC):
         copy = type(self)(**checked_values(self))
         InvalidSettingsError.raise_any(type(self).__name__, copy.setting_faults())
         return copy
+
+    def _adopt_course(self, course: Course) -> None:
+        """Take how the fit went: ``history_``, ``best_epoch_``, ``scores_`` and ``split_``."""
+        self.history_, self.best_epoch_ = course.history, course.best_epoch
+        self.scores_, self.split_ = course.scores, course.split
+
+    @property
+    def _course(self) -> Course:
+        return Course(self.history_, self.best_epoch_, self.scores_, self.split_)
 
     def _check_fitted(self, method: str) -> None:
         if not self._fitted:

@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gatewise.data import Panel, PanelSchema, build_panel, read_frame
+from gatewise.data import Panel, PanelSchema, build_panel, load_example, read_frame
 from gatewise.errors import InvalidTypeError, InvalidValueError
-from gatewise.tasks.estimator import AbstractEstimator
+from gatewise.tasks.estimator import AbstractEstimator, Example
 from gatewise.tasks.forecast import storage
 from gatewise.tasks.forecast.backtest import backtest, last_origins
 from gatewise.tasks.forecast.describe import describe
@@ -22,8 +22,8 @@ from gatewise.tasks.forecast.fields import ForecastFields
 from gatewise.tasks.forecast.frames import forecast_frame
 from gatewise.tasks.forecast.model import ForecastModel
 from gatewise.tasks.forecast.network import ForecastNetwork
-from gatewise.tasks.forecast.training import Fitted, HeldOut, fit_forecast, is_first_process
-from gatewise.training import EpochRecord
+from gatewise.tasks.forecast.training import Fitted, HeldOut, fit_forecast
+from gatewise.training import Mode, is_first_process
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -57,6 +57,14 @@ class Forecaster(ForecastFields, AbstractEstimator):
     """
 
     task: ClassVar[str] = "forecaster"
+    headline: ClassVar[tuple[str, Mode]] = ("mae", "min")
+
+    @classmethod
+    def example(cls) -> Example:
+        """Return weeks of carbon dioxide in the air, and settings for them."""
+        frame = load_example()
+        name = f"an embedded series of {len(frame):,} rows"
+        return Example(name, frame, settings={"horizon": 52, "lookback": 104})
 
     def fit(
         self,
@@ -132,6 +140,10 @@ class Forecaster(ForecastFields, AbstractEstimator):
         windows = self.model_.ahead(panel)
         outputs = [self.model_.outputs(windows, indices) for indices in windows.indices()]
         return self._frame(panel, outputs)
+
+    def predict_table(self, X: Any, future: Any = None) -> pd.DataFrame:
+        """Return what ``predict`` returns."""
+        return self.predict(X, future)
 
     def evaluate(self, X: Any) -> dict[str, dict[str, float]]:
         """Score the model on every window of a table, beside naive forecasts.
@@ -229,7 +241,7 @@ class Forecaster(ForecastFields, AbstractEstimator):
                 "none, and a loaded model holds no data",
                 "Pass the table to forecast.",
             )
-        fitted = Fitted(self.model_, self.history_, self.best_epoch_, self.scores_, self.split_)
+        fitted = Fitted(self.model_, self._course)
         return write_report(Path(path), fitted, held_out, self.get_params())
 
     def _panel(self, method: str, X: Any, future: Any = None) -> Panel:
@@ -247,12 +259,11 @@ class Forecaster(ForecastFields, AbstractEstimator):
         self.model_: ForecastModel = fitted.model
         self.network_: ForecastNetwork = fitted.model.network
         self.schema_: PanelSchema = fitted.model.schema
-        self.history_: list[EpochRecord] = fitted.history
-        self.best_epoch_, self.scores_, self.split_ = fitted.best_epoch, fitted.scores, fitted.split
+        self._adopt_course(fitted.course)
         self._held_out: HeldOut | None = None
 
     def _write(self, directory: Path) -> None:
-        fitted = Fitted(self.model_, self.history_, self.best_epoch_, self.scores_, self.split_)
+        fitted = Fitted(self.model_, self._course)
         storage.write(directory, fitted)
         if self._held_out is not None:
             self.write_report(directory / "report.html")

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from torch import Tensor
 
+from gatewise.errors import InvalidValueError
 from gatewise.nn import GRU, LSTM, MLSTM, RNN, SLSTM, MinGRU, MinLSTM
 
 Cell = Literal["lstm", "gru", "rnn", "min_gru", "min_lstm", "slstm", "mlstm"]
@@ -22,6 +23,9 @@ _KINDS: Final[dict[Cell, Callable[..., RecurrentNetwork]]] = {
     "mlstm": MLSTM,
 }
 _WITH_HEADS: Final = ("slstm", "mlstm")
+WITH_WEIGHT_DROPOUT: Final = ("lstm", "gru")
+"""Cells that may drop recurrent weights."""
+
 HEADS: Final = 4
 """Of cells that have heads, where they divide the units."""
 
@@ -33,6 +37,31 @@ def build_recurrent(
     options: dict[str, Any] = {"batch_first": True}
     if num_layers > 1:
         options["dropout"] = dropout
+    return _build(cell, input_size, hidden_size, num_layers, options)
+
+
+def build_layer(
+    cell: Cell, input_size: int, hidden_size: int, *, bidirectional: bool, weight_dropout: float
+) -> RecurrentNetwork:
+    """Return one layer of a task, time first.
+
+    Raises:
+        InvalidValueError: The cell has no weight dropout.
+    """
+    options: dict[str, Any] = {"bidirectional": bidirectional}
+    if weight_dropout:
+        if cell not in WITH_WEIGHT_DROPOUT:
+            raise InvalidValueError(
+                "weight_dropout", f"0 with cell={cell!r}", str(weight_dropout),
+                f"Cells that have it: {', '.join(WITH_WEIGHT_DROPOUT)}.",
+            )  # fmt: skip
+        options["weight_dropout"] = weight_dropout
+    return _build(cell, input_size, hidden_size, 1, options)
+
+
+def _build(
+    cell: Cell, input_size: int, hidden_size: int, num_layers: int, options: dict[str, Any]
+) -> RecurrentNetwork:
     if cell in _WITH_HEADS and hidden_size % HEADS == 0:
         options["heads"] = HEADS
     return _KINDS[cell](input_size, hidden_size, num_layers, **options)

@@ -1,9 +1,9 @@
 """Training: one fit loop for every task, and files that survive a kill."""
 
 from gatewise.training import storage
-from gatewise.training.fitting import fit
+from gatewise.training.fitting import fit, is_first_process
 from gatewise.training.outcome import DivergedError, EpochRecord, FitInterrupted, FitResult
-from gatewise.training.settings import FitSettings
+from gatewise.training.settings import FitSettings, Mode
 from gatewise.training.task import FitTask, StatefulTask, StepLoss
 
 __all__ = [
@@ -13,8 +13,10 @@ __all__ = [
     "FitResult",
     "FitSettings",
     "FitTask",
+    "Mode",
     "StatefulTask",
     "StepLoss",
     "fit",
+    "is_first_process",
     "storage",
 ]

@@ -83,3 +83,10 @@ def fit(
     )
     with launched(job) as fabric, kept_random_state(fabric):
         return FitLoop(fabric, job, content).run()
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes, if torchrun has started several."""
+    from gatewise.training.processes import this_place
+
+    return this_place().rank == 0

@@ -16,6 +16,7 @@ from gatewise.tasks.forecast.evaluation import MODEL, Evaluation, evaluate
 from gatewise.tasks.forecast.frames import window_times
 from gatewise.tasks.forecast.model import ForecastModel, ModelWindows
 from gatewise.tasks.forecast.training import Fitted, HeldOut, honest_scores
+from gatewise.tasks.report_parts import add_scores, add_settings, add_training
 
 PANELS = 6
 """Windows that are drawn."""
@@ -50,24 +51,13 @@ def write_report(
     )
     _headline(report, scores)
     report.figure("Forecasts", _forecasts(model, windows))
-    report.table(
-        "Scores",
-        ["forecast", *scores[MODEL]],
-        [
-            [name.replace("_", " "), *(row.get(score) for score in scores[MODEL])]
-            for name, row in scores.items()
-        ],
-        note=_score_note(evaluation, held_out),
-        emphasise=MODEL,
-    )
+    add_scores(report, scores, _score_note(evaluation, held_out))
     by_step = {name.replace("_", " "): y for name, y in evaluation.by_step("mae").items()}
     report.figure("Error by horizon", figures.horizon_error_figure(by_step, "MAE"))
     _calibration(report, scores[MODEL])
-    if fitted.history:
-        report.figure("Training", _training(fitted))
+    add_training(report, fitted.course)
     report.figure("Gates", _gates(model, windows), note=_gates_note(model))
-    rows = [[name, _setting_text(value)] for name, value in settings.items()]
-    report.table("Settings", ["field", "value"], rows)
+    add_settings(report, settings)
     return report.write(path)
 
 
@@ -141,17 +131,6 @@ def _calibration(report: Report, scores: Mapping[str, float]) -> None:
         report.figure("Calibration of the intervals", figure)
 
 
-def _training(fitted: Fitted) -> Any:
-    history = fitted.history
-    names = list(history[0].scores)
-    return figures.training_curves_figure(
-        [record.epoch for record in history],
-        [record.train_loss for record in history],
-        {name: [record.scores[name] for record in history] for name in names},
-        fitted.best_epoch,
-    )
-
-
 def _gates(model: ForecastModel, windows: ModelWindows) -> Any:
     """Gates and states of the top layer over the last window of the first series."""
     chosen = _last_windows(windows, model.network.shape.horizon)[:1]
@@ -189,11 +168,3 @@ def _score_note(evaluation: Evaluation, held_out: HeldOut) -> str:
         " Lower is better; coverage should be what its name says in per cent."
         + (" The best epoch was chosen on these data." if held_out.fitted_on else "")
     )
-
-
-def _setting_text(value: Any) -> str:
-    if value is None:
-        return "auto"
-    if isinstance(value, tuple):
-        return ", ".join(str(element) for element in value) or "none"
-    return str(value)

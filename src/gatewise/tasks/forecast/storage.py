@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import torch
 
 from gatewise.data import PanelScale, PanelSchema
 from gatewise.tasks import saving
+from gatewise.tasks.course import Course
 from gatewise.tasks.forecast.model import ForecastModel
 from gatewise.tasks.forecast.network import ForecastNetwork
 from gatewise.tasks.forecast.shape import NetworkShape
 from gatewise.tasks.forecast.training import Fitted
-from gatewise.training import EpochRecord, storage
+from gatewise.training import storage
 
 
 def write(directory: Path, fitted: Fitted) -> None:
@@ -30,15 +30,7 @@ def write(directory: Path, fitted: Fitted) -> None:
             "seasonal_errors": list(model.seasonal_errors),
         },
     )
-    storage.atomic_write_json(
-        directory / saving.METRICS,
-        {
-            "split": fitted.split,
-            "scores": fitted.scores,
-            "best_epoch": fitted.best_epoch,
-            "history": [dataclasses.asdict(record) for record in fitted.history],
-        },
-    )
+    fitted.course.write(directory)
 
 
 def read(directory: Path) -> Fitted:
@@ -48,7 +40,7 @@ def read(directory: Path) -> Fitted:
         InvalidFileError: A file is missing or damaged.
     """
     known = storage.read_json(directory / saving.SCHEMA)
-    metrics = storage.read_json(directory / saving.METRICS)
+    course = Course.read(directory)
     tensors, _ = storage.read_tensors(directory / saving.WEIGHTS)
     # Without memory of its own: sizes that the weights do not bear out cost nothing.
     with torch.device("meta"):
@@ -61,5 +53,4 @@ def read(directory: Path) -> Fitted:
         tuple(known["series"]),
         tuple(known["seasonal_errors"]),
     )
-    history = [EpochRecord(**record) for record in metrics["history"]]
-    return Fitted(model, history, metrics["best_epoch"], metrics["scores"], metrics["split"])
+    return Fitted(model, course)

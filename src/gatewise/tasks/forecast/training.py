@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from gatewise.data import Panel
+from gatewise.tasks.course import Course
 from gatewise.tasks.forecast.baselines import seasonal_error
 from gatewise.tasks.forecast.evaluation import MODEL, Evaluation, evaluate
 from gatewise.tasks.forecast.fields import ForecastFields
@@ -25,7 +26,7 @@ from gatewise.tasks.forecast.task import (
     measure_spread,
     parts,
 )
-from gatewise.training import EpochRecord, fit
+from gatewise.training import fit
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,11 @@ class Fitted:
 
     Args:
         model: The network and what it knows of its data.
-        history: One record an epoch.
-        best_epoch: The epoch whose weights it holds.
-        scores: Of the model and of the baselines.
-        split: On what they were measured: ``validation`` or ``training``.
+        course: How the fit went.
     """
 
     model: ForecastModel
-    history: list[EpochRecord]
-    best_epoch: int
-    scores: dict[str, dict[str, float]]
-    split: str
+    course: Course
 
 
 @dataclass(frozen=True)
@@ -120,7 +115,7 @@ def fit_forecast(
     model.network.to("cpu", torch.float32).eval()
     calibrate(model, held, settings.windows_per_epoch)
     scores = honest_scores(model, evaluate(model, held, settings.windows_per_epoch))
-    fitted = Fitted(model, list(result.history), result.best_epoch, scores, split)
+    fitted = Fitted(model, Course.of(result, scores, split))
     return fitted, HeldOut(panel, held_out, split, fitted_on=True)
 
 
@@ -134,13 +129,6 @@ def honest_scores(model: ForecastModel, evaluation: Evaluation) -> dict[str, dic
         kept = scores[MODEL].items()
         scores[MODEL] = {name: v for name, v in kept if not name.startswith("coverage")}
     return scores
-
-
-def is_first_process() -> bool:
-    """Whether this process is the one that writes, if torchrun has started several."""
-    from gatewise.training.processes import this_place  # lightning: loaded by the fit already
-
-    return this_place().rank == 0
 
 
 def _new_model(settings: ForecastFields, panel: Panel, sizes: Sizes) -> ForecastModel:

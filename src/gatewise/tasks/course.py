@@ -1,0 +1,53 @@
+"""How a fit went and what came of it: what every estimator keeps beside its model."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatewise.tasks import saving
+from gatewise.training import EpochRecord, FitResult, storage
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a fit went.
+
+    Args:
+        history: One record an epoch.
+        best_epoch: The epoch whose weights the model holds.
+        scores: Of the model and of the baselines, by name.
+        split: On what they were measured: ``validation`` or ``training``.
+    """
+
+    history: list[EpochRecord]
+    best_epoch: int
+    scores: dict[str, dict[str, float]]
+    split: str
+
+    @classmethod
+    def of(cls, result: FitResult, scores: dict[str, dict[str, float]], split: str) -> Course:
+        """Return the course of a fit whose model was then scored."""
+        return cls(list(result.history), result.best_epoch, scores, split)
+
+    def write(self, directory: Path) -> None:
+        """Write it into the directory of a saved model."""
+        content = {
+            "split": self.split,
+            "scores": self.scores,
+            "best_epoch": self.best_epoch,
+            "history": [dataclasses.asdict(record) for record in self.history],
+        }
+        storage.atomic_write_json(directory / saving.METRICS, content)
+
+    @classmethod
+    def read(cls, directory: Path) -> Course:
+        """Return what ``write`` wrote.
+
+        Raises:
+            InvalidFileError: The file is missing or damaged.
+        """
+        held = storage.read_json(directory / saving.METRICS)
+        history = [EpochRecord(**record) for record in held["history"]]
+        return cls(history, held["best_epoch"], held["scores"], held["split"])
