@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from gatewise.convert import from_keras, from_onnx, from_torch, to_keras, to_torch
     from gatewise.nn import freeze, replace, unfreeze
     from gatewise.ops import use_backend
-    from gatewise.tasks import Forecaster, load
+    from gatewise.tasks import Forecaster, LanguageModel, load
 
 __all__ = [
     "Forecaster",
+    "LanguageModel",
     "__version__",
     "convert",
     "errors",
@@ -39,6 +40,7 @@ __all__ = [
 
 _HOMES = {
     "Forecaster": "gatewise.tasks",
+    "LanguageModel": "gatewise.tasks",
     "convert": "gatewise",
     "errors": "gatewise",
     "freeze": "gatewise.nn",

@@ -79,5 +79,5 @@ def shell(tmp_path: Path) -> Callable[..., Ending]:
 
 def forget_commands() -> None:
     """The commands hold the tasks that they were imported with."""
-    for name in ("gatewise.cli.fit", "gatewise.cli.saved"):
+    for name in ("gatewise.cli.fit", "gatewise.cli.generate", "gatewise.cli.saved"):
         sys.modules.pop(name, None)

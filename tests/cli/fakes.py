@@ -134,6 +134,9 @@ class FakeModel:
             raise InvalidValueError("backtest: windows", "at least 1", str(windows))
         return pd.DataFrame({"window": range(windows), "mae": [0.5] * windows})
 
+    def generate(self, prompt, **options):
+        yield from (" and", " so", f" on {options['temperature']} {options['stop']}")
+
     def describe(self):
         return {
             "task": "sleeper",
@@ -146,7 +149,18 @@ class FakeModel:
         }
 
 
+class BareModel:
+    """Of a task that can do little."""
+
+    task = "bare"
+
+    def predict_table(self, X):
+        raise AssertionError(X)
+
+
 def load(directory):
+    if directory.name == "bare":
+        return BareModel()
     if directory.name != "model":
         raise InvalidStateError(f"'{directory}'", "a saved model", "nothing", "Check the path.")
     return FakeModel()

@@ -159,3 +159,28 @@ def test_overwrite_starts_anew_over_an_unfinished_fit(command, place, tmp_path):
     assert command(*arguments)[0] == 2
     assert command(*arguments, "--overwrite")[0] == 0
     assert (run / checkpoint.FORMER_FILE).read_bytes() == b"of an unfinished fit"
+
+
+def test_a_language_model_from_fit_to_generate(place, command):
+    (place / "text.txt").write_text("the cat sees a dog .\na dog hears the cat .\n" * 40)
+    run = ("fit", "language-model", "@/text.txt", "--out", "@/words")
+    sizes = ("--hidden-size", "8", "--embedding-size", "8", "--streams", "2")
+    status, out, err = command(*run, *sizes, "--max-epochs", "2", "--no-progress")
+    assert (status, err) == (0, "")
+    assert "perplexity" in out
+    assert "unigram" in out
+    status, out, err = command("generate", "@/words", "--prompt", "the", "--length", "5",
+                               "--temperature", "0")  # fmt: skip
+    assert (status, err) == (0, "")
+    assert out.startswith("the ")
+    assert out.endswith("\n")
+    status, out, _ = command("evaluate", "@/words", "@/text.txt", "--json")
+    assert json.loads(out)["model"]["perplexity"] > 1
+    status, out, _ = command("predict", "@/words", "@/text.txt")
+    assert list(pd.read_csv(io.StringIO(out)).columns) == ["text", "next", "probability"]
+    assert command("backtest", "@/words", "@/text.txt", "--windows", "1")[0] == 2
+    status, _, err = command("generate", "@/words", "--prompt", "zebra")
+    assert status == 2
+    assert "prompt 0: expected at least one token that the model knows, got 'zebra'" in err
+    status, out, _ = command("show", "@/words")
+    assert "flops a token" in out

@@ -114,3 +114,21 @@ def test_show_describes_the_model(gatewise):
         ["flops", "2.5e+06"],
         ["memory", "1.2", "MB"],
     ]
+
+
+def test_generate_goes_on_from_the_prompt(gatewise):
+    ending = gatewise("generate", "model", "--prompt", "once", "--temperature", "0.5")
+    assert ending.out == "once and so on 0.5 None\n"
+    assert ending.err == ""
+    ending = gatewise("generate", "model", "--stop", "a", "--stop", "b c")
+    assert ending.out == " and so on 1.0 ['a', 'b c']\n"
+
+
+def test_what_a_task_has_not_is_refused(gatewise):
+    for command in (("generate", "bare"), ("backtest", "bare", "data.csv", "--windows", "1")):
+        ending = gatewise(*command)
+        assert ending.status == 2
+        assert f"{command[0]}: expected a model of a task that has it, got a bare." in ending.err
+    ending = gatewise("predict", "bare", "data.csv", "--future", "f.csv")
+    assert ending.status == 2
+    assert "expected options that the task has, got --future for a bare." in ending.err

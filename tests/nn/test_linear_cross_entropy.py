@@ -335,3 +335,11 @@ def test_wrong_layers_are_seen(name):
     assert_as_accurate(ours(layer, x, target), exact, yardstick)
     with pytest.raises(AssertionError):
         assert_as_accurate(ours(layer, *SABOTAGES[name](layer, x, target)), exact, yardstick)
+
+
+def test_every_loss_whatever_the_reduction():
+    layer, x, target = case(20, 9, 110)
+    each = layer.losses(x, target)
+    assert each.shape == target.shape
+    assert each[1] == 0
+    torch.testing.assert_close(each.sum() / 19, layer(x, target))

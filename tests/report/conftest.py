@@ -54,4 +54,6 @@ def all_figures(panel: figures.ForecastPanel, gates: dict[str, np.ndarray]) -> d
         ),
         "calibration": figures.calibration_figure([0.5, 0.8, 0.9], [0.45, 0.6, 0.91]),
         "gates": figures.gates_figure(gates),
+        "surprise": figures.surprise_figure(["a", " ", "<b>\n"], [1.0, 0.5, 6.0]),
+        "rarity": figures.rarity_figure(["0 to 9", "10 and more"], [9.0, 3.0], [0.25, 0.75]),
     }

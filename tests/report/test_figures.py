@@ -269,3 +269,30 @@ def test_short_lines_are_left_alone():
 )
 def test_axis_values(values, expected):
     assert list(axis_values(values)) == expected
+
+
+def test_surprise_names_the_token_that_was_expected_least(all_figures):
+    figure = all_figures["surprise"]
+    assert list(figure.data[0].y) == [1, 0.5, 6]
+    # White space can be seen, and tags of users are text.
+    assert list(figure.layout.xaxis.ticktext) == ["a", "␣", "&lt;b&gt;↵"]
+    text = caption(figure)
+    assert "2.50 bits a token on average" in text
+    assert "expected least: “<b>↵”, 6.0 bits" in text
+
+
+def test_rarity_says_what_the_rarest_cost(all_figures):
+    figure = all_figures["rarity"]
+    assert list(figure.data[0].x) == ["0 to 9", "10 and more"]
+    text = caption(figure)
+    assert "0 to 9: 25.0 % of the text at 9.0 bits a token" in text
+    assert "10 and more: 75.0 % at 3.0 bits" in text
+
+
+def test_nothing_to_draw_of_tokens_is_an_error():
+    with pytest.raises(InvalidValueError, match="at least one token"):
+        figures.surprise_figure([], [])
+    with pytest.raises(InvalidValueError, match="at least one group"):
+        figures.rarity_figure([], [], [])
+    with pytest.raises(InvalidValueError, match="2 values"):
+        figures.surprise_figure(["a", "b"], [1.0])

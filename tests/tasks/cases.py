@@ -29,3 +29,20 @@ def waves(rows: int = 150, series: tuple[str, ...] = ("a", "b"), seed: int = 0) 
         ds = pd.date_range("2024-01-01", periods=rows, freq="h")
         tables.append(pd.DataFrame({"unique_id": name, "ds": ds, "y": y}))
     return pd.concat(tables, ignore_index=True)
+
+
+QUICK_LANGUAGE: dict[str, Any] = {
+    "embedding_size": 8,
+    "hidden_size": 8,
+    "streams": 4,
+    "steps": 8,
+    "max_epochs": 2,
+}
+"""Settings of a language model that learns next to nothing in a moment."""
+
+
+def sentences(count: int = 60, seed: int = 0) -> list[str]:
+    """Short sentences of a grammar that a model can learn something of."""
+    rng = np.random.default_rng(seed)
+    nouns, verbs = ["the cat", "a dog", "Ada"], ["sees", "hears", "likes"]
+    return [f"{rng.choice(nouns)} {rng.choice(verbs)} {rng.choice(nouns)} ." for _ in range(count)]

@@ -31,6 +31,7 @@ _COMMANDS = (
         "Score a model on data with answers, beside baselines.",
     ),
     ("backtest", "gatewise.cli.saved:backtest", "Forecast from several origins in the past."),
+    ("generate", "gatewise.cli.generate:generate", "Go on with a text, as a language model would."),
     ("show", "gatewise.cli.saved:show", "Show what a saved model is made of."),
 )
 

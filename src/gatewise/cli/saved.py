@@ -37,7 +37,7 @@ def predict(
     output.check_frame_path(out)
     model = tasks.load(run)
     options = {} if future is None else {"future": future}
-    _require(model, "predict_table", *options)
+    require(model, "predict_table", *options)
     output.write_frame(model.predict_table(file, **options), out)
 
 
@@ -70,7 +70,7 @@ def backtest(
     """Forecast from several origins in the past and put each forecast beside what happened."""
     output.check_frame_path(out)
     model = tasks.load(run)
-    _require(model, "backtest")
+    require(model, "backtest")
     output.write_frame(model.backtest(file, windows=windows), out)
 
 
@@ -81,8 +81,17 @@ def show(run: Run, /) -> None:
         console.print(part)
 
 
-def _require(model: Any, method: str, *options: str) -> None:
-    """Refuse what the task of a saved model has not."""
+def require(model: Any, method: str, *options: str) -> None:
+    """Refuse what the task of a saved model has not.
+
+    Args:
+        model: An estimator.
+        method: What it must have.
+        options: What the method must take.
+
+    Raises:
+        InvalidValueError: It has not.
+    """
     command = method.removesuffix("_table")
     if not hasattr(model, method):
         raise InvalidValueError(command, "a model of a task that has it", f"a {model.task}")

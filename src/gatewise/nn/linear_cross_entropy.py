@@ -132,31 +132,22 @@ class LinearCrossEntropy(nn.Module):
         Raises:
             GatewiseError: An argument does not fit; the message says which and where.
         """
-        self._check_input(input)
-        self._check_target(input, target)
-        autocast = autocast_dtype(input, self.weight)
-        x = input.reshape(-1, self.in_features)
-        if autocast is not None:
-            x = x.to(self.weight.dtype)
-        flat = target.reshape(-1)
-        counts = flat != self.ignore_index
-        self._check_classes(flat, counts)
-        scale = None
-        if self.reduction != "none":
-            # Not in bfloat16, which has seven bits for the number of rows.
-            scale = counts.to(torch.promote_types(x.dtype, torch.float32))
-            scale = scale / scale.sum() if self.reduction == "mean" else scale
-        losses = cross_entropy.linear_cross_entropy(
-            x,
-            self.weight,
-            self.bias,
-            torch.where(counts, flat, -1),
-            scale=scale,
-            smoothing=self.label_smoothing,
-            bf16=takes_bf16(self.precision, self.weight, autocast),
-            backend=self.backend,
-        )
-        return losses.reshape(target.shape) if scale is None else losses
+        return self._loss(input, target, self.reduction)
+
+    def losses(self, input: Tensor, target: Tensor) -> Tensor:  # noqa: A002 - as in torch
+        """Return every loss, whatever the ``reduction``: for scores.
+
+        Args:
+            input: As in a call.
+            target: As in a call.
+
+        Returns:
+            Losses shaped like ``target``, zero where ``ignore_index`` stands.
+
+        Raises:
+            GatewiseError: An argument does not fit; the message says which and where.
+        """
+        return self._loss(input, target, "none")
 
     def logits(self, input: Tensor) -> Tensor:  # noqa: A002 - as in torch
         """Return the outputs W·x + b, …×V, all of them: for predictions.
@@ -181,6 +172,33 @@ class LinearCrossEntropy(nn.Module):
         changes = {"bias": (self.bias is not None, True)}
         changes |= {name: (getattr(self, name), usual) for name, usual in _USUAL.items()}
         return ", ".join([f"{self.in_features}, {self.num_classes}", *shown_changes(changes)])
+
+    def _loss(self, given: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
+        self._check_input(given)
+        self._check_target(given, target)
+        autocast = autocast_dtype(given, self.weight)
+        x = given.reshape(-1, self.in_features)
+        if autocast is not None:
+            x = x.to(self.weight.dtype)
+        flat = target.reshape(-1)
+        counts = flat != self.ignore_index
+        self._check_classes(flat, counts)
+        scale = None
+        if reduction != "none":
+            # Not in bfloat16, which has seven bits for the number of rows.
+            scale = counts.to(torch.promote_types(x.dtype, torch.float32))
+            scale = scale / scale.sum() if reduction == "mean" else scale
+        losses = cross_entropy.linear_cross_entropy(
+            x,
+            self.weight,
+            self.bias,
+            torch.where(counts, flat, -1),
+            scale=scale,
+            smoothing=self.label_smoothing,
+            bf16=takes_bf16(self.precision, self.weight, autocast),
+            backend=self.backend,
+        )
+        return losses.reshape(target.shape) if scale is None else losses
 
     def _check_input(self, given: Tensor) -> None:
         where = "LinearCrossEntropy(input)"

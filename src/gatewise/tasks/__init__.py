@@ -10,6 +10,7 @@ from gatewise.errors import InvalidFileError
 from gatewise.tasks import saving
 from gatewise.tasks.estimator import AbstractEstimator, Example
 from gatewise.tasks.forecaster import Forecaster
+from gatewise.tasks.language_model import LanguageModel
 from gatewise.tasks.settings import setting
 
 __all__ = [
@@ -17,12 +18,13 @@ __all__ = [
     "AbstractEstimator",
     "Example",
     "Forecaster",
+    "LanguageModel",
     "load",
     "load_example",
     "setting",
 ]
 
-ESTIMATORS: Final[dict[str, Any]] = {Forecaster.task: Forecaster}
+ESTIMATORS: Final[dict[str, Any]] = {one.task: one for one in (Forecaster, LanguageModel)}
 """Every estimator by the name of its task."""
 
 

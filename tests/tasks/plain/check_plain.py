@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gatewise.errors import InvalidSettingsError
-from gatewise.tasks import Forecaster
-from tasks.cases import QUICK, waves
+from gatewise.errors import GatewiseError, InvalidSettingsError
+from gatewise.tasks import Forecaster, LanguageModel
+from tasks.cases import QUICK, QUICK_LANGUAGE, sentences, waves
 
 
 @pytest.mark.parametrize("reader", ["points", "segments"])
@@ -33,3 +33,20 @@ def test_the_constructor_takes_anything_and_fit_refuses_it():
         "past_covariates",
         "dropout",
     }
+
+
+def test_texts_of_a_wrong_type_are_our_own_errors():
+    model = LanguageModel(**QUICK_LANGUAGE).fit(sentences(), progress=False)
+    wrong = [
+        ({"top_k": 1.5}, "top_k: expected an integer ≥ 1"),
+        ({"temperature": "hot"}, "temperature: expected a number"),
+        ({"stop": 3}, "stop: expected a text, a list of texts or None, got int"),
+        ({"prompt": 3}, "prompt: expected a text or a list of texts, got int"),
+        ({"prompt": ["a", 3]}, "prompt: expected a text or a list of texts, got list"),
+    ]
+    for options, message in wrong:
+        with pytest.raises(GatewiseError, match=message):
+            model.generate(**options)
+    assert "".join(model.generate("the", temperature=0, length=2))
+    with pytest.raises(GatewiseError, match="the texts, number 1: expected a text"):
+        LanguageModel(**QUICK_LANGUAGE).fit(["a", 3])

@@ -88,7 +88,7 @@ class Streams:
         """
         start = 0
         for length in self.window_lengths(number):
-            yield self._window(start, length)
+            yield self.window(start, length)
             start += length
 
     def window_lengths(self, number: int) -> list[int]:
@@ -104,7 +104,13 @@ class Streams:
             left -= lengths[-1]
         return lengths
 
-    def _window(self, start: int, length: int) -> StreamWindow:
+    def window(self, start: int, length: int) -> StreamWindow:
+        """Return some steps of all streams.
+
+        Args:
+            start: The first step, counted from 0.
+            length: Steps, ≥ 1.
+        """
         B = len(self._sizes)
         inputs = torch.zeros(length, B, dtype=torch.int64)
         targets = torch.full((length, B), IGNORED, dtype=torch.int64)

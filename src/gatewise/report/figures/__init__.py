@@ -1,4 +1,4 @@
-"""Pictures of forecasts, training and gates: arrays in, plotly figures out.
+"""Pictures of forecasts, texts, training and gates: arrays in, plotly figures out.
 
 Each figure carries its own caption and text alternative in ``layout.meta``, made from the numbers
 it shows; the page prints them. Names given by users are escaped, and long data are thinned, which
@@ -9,6 +9,7 @@ from gatewise.report.figures.calibration import calibration_figure
 from gatewise.report.figures.forecast import ForecastPanel, forecast_figure
 from gatewise.report.figures.gates import gates_figure
 from gatewise.report.figures.horizon import horizon_error_figure
+from gatewise.report.figures.tokens import rarity_figure, surprise_figure
 from gatewise.report.figures.training import training_curves_figure
 
 __all__ = [
@@ -17,5 +18,7 @@ __all__ = [
     "forecast_figure",
     "gates_figure",
     "horizon_error_figure",
+    "rarity_figure",
+    "surprise_figure",
     "training_curves_figure",
 ]

@@ -1,0 +1,280 @@
+"""Language models beside published scores: Penn Treebank, Shakespeare, Chinese quatrains.
+
+    python benchmarks/language_models.py --data DIR
+    python benchmarks/language_models.py --data DIR --rows zaremba quatrains --seeds 1
+
+DIR holds the folders ptb, tinyshakespeare and zh_poems_wujue. Each row is a fit of
+`gatewise.LanguageModel` with the settings below, which were chosen on the validation texts; the
+test text is read once, with the state carried from its first token to its last. A row that is
+measured replaces the one in results/language_models.md.
+
+Published: W. Zaremba, I. Sutskever, O. Vinyals, "Recurrent neural network regularization",
+arXiv:1409.2329 (its small model: test perplexity 114.5).
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+from machine import RESULTS, machine
+from table import judged, markdown
+
+from gatewise.tasks import LanguageModel
+
+FORM = 4, 5
+"""Lines of a quatrain, and characters of each."""
+
+SAMPLES = 200
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    Args:
+        title: What it is.
+        score: What is scored.
+        target: What it must reach.
+        published: What others reached.
+        settings: Fields of the model.
+        load: Gives training, validation and test texts from the folder of the data.
+        measure: Gives the score of a fitted model on the test texts.
+        at_most: Whether less is better.
+        seeds: How many are run.
+    """
+
+    title: str
+    score: str
+    target: float
+    published: str
+    settings: dict[str, Any]
+    load: Callable[[Path], tuple[Any, Any, Any]]
+    measure: Callable[[LanguageModel, Any], float]
+    at_most: bool = True
+    seeds: int = 3
+
+
+def penn(data: Path) -> tuple[Any, Any, Any]:
+    """Return the files of the Penn Treebank."""
+    folder = data / "ptb"
+    return (
+        folder / "ptb.train.txt.gz",
+        folder / "ptb.valid.txt",
+        folder / "ptb.test.txt",
+    )
+
+
+def shakespeare(data: Path) -> tuple[Any, Any, Any]:
+    """Return the customary first nine tenths of the characters, and the rest twice."""
+    (path,) = (data / "tinyshakespeare").glob("input.txt*")
+    text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    whole = text.decode()
+    border = round(0.9 * len(whole))
+    first, rest = whole[:border].split("\n"), whole[border:].split("\n")
+    return first, rest, rest
+
+
+def quatrains(data: Path) -> tuple[Any, Any, Any]:
+    """Return poems without their titles: nine tenths, and the rest twice."""
+    (path,) = (path for path in (data / "zh_poems_wujue").iterdir() if path.is_file())
+    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    poems = [line.partition(":")[2].strip() for line in raw.decode().splitlines() if ":" in line]
+    border = round(0.9 * len(poems))
+    return poems[:border], poems[border:], poems[border:]
+
+
+def perplexity(model: LanguageModel, texts: Any) -> float:
+    """Return that of a text, read as one stream."""
+    return model.evaluate(texts, streams=1)["model"]["perplexity"]
+
+
+def nats(model: LanguageModel, texts: Any) -> float:
+    """Return the mean of −ln p of a character."""
+    return model.evaluate(texts, streams=1)["model"]["nats_per_token"]
+
+
+def kept_form(model: LanguageModel, _: Any) -> float:
+    """Return the share of drawn poems of four lines of five characters, in per cent."""
+    kept = 0
+    for start in range(0, SAMPLES, 50):
+        pieces = model.generate([""] * 50, length=60, temperature=0.8, seed=start, stop="\n")
+        texts = ["".join(parts) for parts in zip(*pieces, strict=True)]
+        kept += sum(is_quatrain(text) for text in texts)
+    return 100 * kept / SAMPLES
+
+
+def is_quatrain(text: str) -> bool:
+    """Return whether a text is four lines of five Chinese characters, parted by marks."""
+    for mark in "，。！？；、,.":  # noqa: RUF001 - the marks of Chinese
+        text = text.replace(mark, " ")
+    lines = text.split()
+    count, length = FORM
+    return len(lines) == count and all(
+        len(line) == length and all("\u3400" <= sign <= "\u9fff" for sign in line) for line in lines
+    )
+
+
+ZAREMBA: dict[str, Any] = {
+    "tokens": "spaces",
+    "embedding_size": 200,
+    "hidden_size": 200,
+    "tied": False,
+    "init_range": 0.1,
+    "input_dropout": 0.0,
+    "hidden_dropout": 0.0,
+    "output_dropout": 0.0,
+    "streams": 20,
+    "steps": 20,
+    "optimizer": "sgd",
+    "momentum": 0.0,
+    # The paper sums the loss over 20 steps: its rate of 1 and its norm of 5 are these of the mean.
+    "learning_rate": 20.0,
+    "gradient_clip": 0.25,
+    "schedule": "exponential",
+    "decay": 0.5,
+    "hold_epochs": 4,
+    "max_epochs": 13,
+    "patience": None,
+}
+
+ROWS = {
+    "zaremba": Row(
+        "Penn Treebank, Zaremba's small model (2 x 200, 13 epochs)",
+        "test perplexity",
+        115.0,
+        "114.5 (Zaremba et al. 2014)",
+        ZAREMBA,
+        penn,
+        perplexity,
+    ),
+    "shakespeare": Row(
+        "Shakespeare by character, last tenth",
+        "nats a character",
+        1.435,
+        "-",
+        {
+            "tokens": "characters",
+            "embedding_size": 64,
+            "hidden_size": 512,
+            "num_layers": 2,
+            "tied": False,
+            "output_dropout": 0.3,
+            "hidden_dropout": 0.3,
+            "input_dropout": 0.0,
+            "streams": 64,
+            "steps": 100,
+            "max_epochs": 20,
+            "patience": None,
+            "learning_rate": 3e-3,
+            "schedule": "cosine",
+        },
+        shakespeare,
+        nats,
+        seeds=1,
+    ),
+    "quatrains": Row(
+        "Chinese quatrains by character",
+        "per cent of 200 samples (temperature 0.8) that keep the form 4 x 5",
+        95.0,
+        "-",
+        {
+            "tokens": "characters",
+            "minimum_count": 5,
+            "embedding_size": 192,
+            "hidden_size": 384,
+            "num_layers": 2,
+            "output_dropout": 0.3,
+            "hidden_dropout": 0.2,
+            "streams": 32,
+            "steps": 48,
+            "max_epochs": 10,
+            "patience": None,
+            "learning_rate": 3e-3,
+            "schedule": "cosine",
+        },
+        quatrains,
+        kept_form,
+        at_most=False,
+        seeds=1,
+    ),
+}
+
+
+def run(name: str, data: Path, seeds: int, threads: int) -> dict[str, Any]:
+    """Fit and score one row; return what its line says."""
+    row = ROWS[name]
+    train, valid, test = row.load(data)
+    scores, minutes, parameters = [], [], 0
+    for seed in range(min(seeds, row.seeds)):
+        begun = time.perf_counter()
+        model = LanguageModel(**row.settings, seed=seed).fit(train, validation=valid)
+        minutes.append((time.perf_counter() - begun) / 60)
+        scores.append(row.measure(model, test))
+        parameters = model.describe()["parameters"]
+        print(f"{name}, seed {seed}: {scores[-1]:.4g} after {minutes[-1]:.1f} minutes")
+    return {
+        "scores": scores,
+        "minutes": mean(minutes),
+        "parameters": parameters,
+        "machine": machine(threads),
+    }
+
+
+def written(results: dict[str, dict[str, Any]]) -> str:
+    """Return the page of all rows."""
+    lines, notes = [], []
+    for name, row in ROWS.items():
+        if name not in results:
+            continue
+        held = results[name]
+        each = ", ".join(f"{score:.4g}" for score in held["scores"])
+        lines.append(
+            [
+                row.title,
+                f"{row.score}: {judged(mean(held['scores']), row.target, at_most=row.at_most)}",
+                each,
+                row.published,
+                f"{held['parameters'] / 1e6:.2f} M",
+                f"{held['minutes']:.1f}",
+            ]
+        )
+        given = ", ".join(f"{field}={value!r}" for field, value in row.settings.items())
+        notes.append(f"- **{row.title}**: {given}. {held['machine']}.")
+    columns = ["", "mean of the seeds", "each seed", "published", "parameters", "minutes a fit"]
+    return (
+        "# Language models\n\n`benchmarks/language_models.py`; settings were chosen on the "
+        "validation texts. Where there is no test text, the score is that of the validation text, "
+        f"by which the best epoch was chosen too.\n\n{markdown(columns, lines)}\n\n"
+        "Settings and machines:\n\n" + "\n".join(notes) + "\n"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run rows, and write the page with those of former runs."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args(argv)
+    torch.set_num_threads(options.threads)
+    held = RESULTS / "language_models.json"
+    results = json.loads(held.read_text()) if held.exists() else {}
+    for name in options.rows:
+        results[name] = run(name, options.data, options.seeds, options.threads)
+        held.write_text(json.dumps(results, indent=1) + "\n")
+        (RESULTS / "language_models.md").write_text(written(results), encoding="utf-8")
+    print(written(results))
+
+
+if __name__ == "__main__":
+    main()

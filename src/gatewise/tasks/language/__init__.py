@@ -1,0 +1,1 @@
+"""What a `LanguageModel` is made of."""
