@@ -16,7 +16,7 @@ def test_the_page_shows_scores_samples_and_surprises(tokens: str, tmp_path: Path
     texts = [*sentences(), "<b>bold</b> & odd"]
     model = LanguageModel(**QUICK_LANGUAGE, tokens=tokens).fit(texts, progress=False)
     page = model.write_report(tmp_path / "report.html").read_text()
-    headings = ["Scores", "Training", "A sample at temperature 0.5", "Surprise, token by token",
+    headings = ["Scores", "Training", "Samples", "Temperature 0.5:", "Surprise, token by token",
                 "Hardest tokens", "Settings"]  # fmt: skip
     assert [one for one in headings if one not in page] == []
     assert "<b>bold" not in page
@@ -29,7 +29,7 @@ def test_a_loaded_model_shows_what_it_has_and_more_with_texts(tmp_path: Path) ->
     assert "Hardest tokens" in (tmp_path / "model" / "report.html").read_text()
     bare = loaded.write_report(tmp_path / "bare.html").read_text()
     assert "Hardest tokens" not in bare
-    assert "A sample at temperature" in bare
+    assert "Temperature 0.8:" in bare
     assert "Hardest tokens" in loaded.write_report(tmp_path / "x.html", sentences(9)).read_text()
 
 

@@ -30,7 +30,7 @@ class Vocabulary:
 
     Args:
         tokens: The tokens, each once.
-        counts: How often each stood in the training text.
+        counts: How often each stood in the training text, or stood for others there.
         unknown: The one that stands for all others; None: there are no others.
         padding: The one that fills up what is short; None: nothing is filled up.
     """
@@ -103,6 +103,8 @@ class Vocabulary:
             (token for token in often if token not in known), key=lambda one: (-counted[one], one)
         )
         tokens = (first + rest)[:maximum_size]
+        if unknown is not None:
+            counted[unknown] += counted.total() - sum(counted[one] for one in tokens)
         return cls(tuple(tokens), tuple(counted[one] for one in tokens), unknown, padding)
 
     def __len__(self) -> int:

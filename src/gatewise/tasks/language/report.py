@@ -60,9 +60,10 @@ def write_report(
         report.number(name.replace("_", " "), model[name], note=note)
     add_scores(report, course.scores, f"On {course.split} text. Lower is better.")
     add_training(report, course)
-    for temperature in TEMPERATURES:
-        text = sample(network, language, temperature)
-        report.text(f"A sample at temperature {temperature:g}", text)
+    samples = (
+        f"Temperature {value:g}:\n\n{sample(network, language, value)}" for value in TEMPERATURES
+    )
+    report.text("Samples", "\n\n".join(samples))
     if held_out is not None:
         _add_passages(report, network, language, held_out)
     add_settings(report, settings)
@@ -80,7 +81,8 @@ def sample(network: LanguageNetwork, language: Language, temperature: float) -> 
         (),
         torch.Generator().manual_seed(0),
     )
-    return "".join(piece for (piece,) in generation).strip()
+    text = "".join(piece for (piece,) in generation).strip()
+    return text.replace("\n", " ↵ ")
 
 
 def _add_passages(
