@@ -52,6 +52,14 @@ def test_wrong_texts(tmp_path: Path) -> None:
         quick().fit(["ab"], progress=False)
 
 
+def test_wrong_numbers_of_streams() -> None:
+    model = quick().fit(sentences(), progress=False)
+    with pytest.raises(GatewiseError, match="streams: expected at least 1, got 0"):
+        model.evaluate(sentences(), streams=0)
+    with pytest.raises(GatewiseError, match="at least 100001 tokens for 100000 streams"):
+        model.evaluate(sentences(), streams=100_000)
+
+
 def test_what_is_not_fitted_says_so() -> None:
     for call in ("score", "generate", "evaluate", "predict", "encode"):
         with pytest.raises(InvalidStateError, match=f"LanguageModel.{call}"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import signal
 from pathlib import Path
 from typing import Any
@@ -277,6 +278,8 @@ def test_a_score_is_the_chain_rule(fitted: LanguageModel) -> None:
         want = logits.log_softmax(1)[0, fitted.language_.vocabulary.number(words[k])]
         assert score.log_probabilities[k] == pytest.approx(want.item(), abs=1e-5)
     assert isinstance(score, float)
+    again = pickle.loads(pickle.dumps(score))  # noqa: S301 - as searches in several processes do
+    assert (again, again.tokens, again.perplexity) == (score, score.tokens, score.perplexity)
     assert score == pytest.approx(score.log_probabilities.mean())
     assert score.perplexity == pytest.approx(math.exp(-score))
     bits = -score.log_probabilities.sum() / math.log(2) / len("the cat sees Ada .\n")

@@ -46,7 +46,7 @@ def stream_losses(
     """Yield the losses of windows of streams, and which of them count."""
     bare = cast("LanguageNetwork", getattr(network, "module", network))
     device = next(bare.parameters()).device
-    B = streams or max(1, min(STREAMS, len(tokens) // TOKENS_OF_A_STREAM))
+    B = max(1, min(STREAMS, len(tokens) // TOKENS_OF_A_STREAM)) if streams is None else streams
     states: list[State] | None = None
     for window in Streams(tokens, B, WINDOW).epoch(0):
         losses, states = bare.losses(window.inputs.to(device), window.targets.to(device), states)

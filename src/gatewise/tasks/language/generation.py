@@ -198,7 +198,7 @@ def _prompt_numbers(language: Language, place: int, prompt: str) -> np.ndarray:
         raise InvalidValueError(
             f"generate: prompt {place}", "at least one token that the model knows", repr(prompt),
             f"It was trained on {len(vocabulary):,} tokens, such as "
-            f"{', '.join(map(repr, _common(language)))}.",
+            f"{', '.join(map(repr, frequent_tokens(language, 5)))}.",
         )  # fmt: skip
     if missing:
         warnings.warn(
@@ -215,9 +215,10 @@ def _prompt_numbers(language: Language, place: int, prompt: str) -> np.ndarray:
     return np.array([*first, *numbers.tolist()], dtype=np.int64)
 
 
-def _common(language: Language) -> list[str]:
-    """A few of the most frequent tokens."""
-    order = np.argsort(-np.asarray(language.vocabulary.counts), kind="stable")
-    special = (language.vocabulary.unknown, language.end)
-    tokens = (language.vocabulary.tokens[k] for k in order)
-    return [token for token, _ in zip((t for t in tokens if t not in special), range(5))]  # noqa: B905
+def frequent_tokens(language: Language, count: int) -> list[str]:
+    """Return the most frequent tokens of the training text but the special ones."""
+    vocabulary = language.vocabulary
+    special = (vocabulary.unknown, language.end)
+    order = np.argsort(-np.asarray(vocabulary.counts), kind="stable").tolist()
+    known = [vocabulary.tokens[k] for k in order[: count + len(special)]]
+    return [token for token in known if token not in special][:count]

@@ -14,7 +14,7 @@ import torch
 from gatewise.report import Report, figures
 from gatewise.tasks.language.corpus import Language, Reader, work_directory, write_corpus
 from gatewise.tasks.language.evaluation import stream_losses
-from gatewise.tasks.language.generation import Generation
+from gatewise.tasks.language.generation import Generation, frequent_tokens
 from gatewise.tasks.language.network import LanguageNetwork
 from gatewise.tasks.language.sampling import Sampling
 from gatewise.tasks.language.training import LanguageFit
@@ -75,7 +75,7 @@ def sample(network: LanguageNetwork, language: Language, temperature: float) -> 
     generation = Generation(
         network,
         language,
-        ["" if language.end is not None else language.vocabulary.tokens[-1]],
+        frequent_tokens(language, 1) if language.end is None else [""],
         Sampling(temperature),
         SAMPLE_TOKENS[language.is_exact],
         (),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,10 @@ class TextScore(float):
         score.tokens, score.log_probabilities = tuple(tokens), log_probabilities
         score.characters = characters
         return score
+
+    def __getnewargs__(self) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return what a copy is made from: float's own knows the number alone."""
+        return self.tokens, self.log_probabilities, self.characters
 
     @property
     def perplexity(self) -> float:
