@@ -131,7 +131,7 @@ class TextClassifier(TextClassifierFields, AbstractEstimator):
             InvalidStateError: The estimator is not fitted.
             GatewiseError: The texts cannot be read; names the place.
         """
-        return self._labels(self.model_.probabilities(self._texts("predict", X)))
+        return self._labels(self._probabilities("predict", X))
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "N C"]:
         """Return the probability of each label for each text.
@@ -143,7 +143,7 @@ class TextClassifier(TextClassifierFields, AbstractEstimator):
             Probabilities in the order of ``classes_``; rows sum to one, except with
             ``multi_label``, where each label has a probability of its own.
         """
-        return self.model_.probabilities(self._texts("predict_proba", X))
+        return self._probabilities("predict_proba", X)
 
     def predict_table(self, X: Any) -> pd.DataFrame:
         """Return ``text``, ``label``, and a column ``p(LABEL)`` for each label: its probability.
@@ -178,7 +178,8 @@ class TextClassifier(TextClassifierFields, AbstractEstimator):
             InvalidStateError: The estimator is not fitted.
             InvalidValueError: A label is none of the training set; names the place.
         """
-        return evaluate(self.model_, self._labelled("evaluate", X, y)).scores
+        texts = self._labelled("evaluate", X, y)
+        return evaluate(self.model_, texts).scores
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the accuracy; with ``multi_label`` the micro-averaged F1.
@@ -192,7 +193,8 @@ class TextClassifier(TextClassifierFields, AbstractEstimator):
 
     def encode(self, X: Any) -> dict[str, Tensor]:
         """Return the arguments of ``network_`` for texts, one column a text, in one batch."""
-        numbers = self.model_.reader.numbers(self._texts("encode", X))
+        texts = self._texts("encode", X)
+        numbers = self.model_.reader.numbers(texts)
         return numbers.batch(np.arange(len(numbers.rows)), torch.device("cpu"))
 
     def decode(self, outputs: Float[Tensor, "N C"]) -> np.ndarray:
@@ -250,6 +252,10 @@ class TextClassifier(TextClassifierFields, AbstractEstimator):
         self._check_fitted(method)
         # Blank ones too: what comes out must stand beside what went in.
         return list(self.read(f"TextClassifier.{method}", X, keep_blank=True))
+
+    def _probabilities(self, method: str, X: Any) -> Float[np.ndarray, "N C"]:
+        texts = self._texts(method, X)
+        return self.model_.probabilities(texts)
 
     def _labelled(self, method: str, X: Any, y: Any) -> list[Text]:
         self._check_fitted(method)

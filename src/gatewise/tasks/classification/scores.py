@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float, Int
 BINS: Final = 10
 """Of confidence, equally wide, for the calibration error."""
 
-_LEAST: Final = 1e-15
-"""Probability below which the log loss does not look."""
+_LEAST: Final = float(np.finfo(np.float64).eps)
+"""Probability below which the log loss does not look, as in scikit-learn."""
 
 
 def decided(

@@ -114,7 +114,7 @@ class ClassifierTask:
     def _loss_of(
         self, outputs: Float[Tensor, "n C"], truth: Bool[Tensor, "n C"]
     ) -> Float[Tensor, ""]:
-        """The sum over texts of the weighted, smoothed cross-entropy; of labels, of its mean."""
+        """The sum of torch's cross-entropy over texts; of several labels, of its mean over them."""
         smoothing, weight = self.fields.label_smoothing, self.weight.to(outputs)
         if self.fields.multi_label:
             wanted = truth.to(outputs) * (1 - smoothing) + smoothing / 2
@@ -123,5 +123,4 @@ class ClassifierTask:
             )
             return losses.mean(1).sum()
         numbers = truth.int().argmax(1)
-        losses = F.cross_entropy(outputs, numbers, label_smoothing=smoothing, reduction="none")
-        return (losses * weight[numbers]).sum()
+        return F.cross_entropy(outputs, numbers, weight, label_smoothing=smoothing, reduction="sum")
