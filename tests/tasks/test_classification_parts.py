@@ -230,6 +230,27 @@ def test_the_loss_of_several_labels_is_torchs(weighting: str):
     torch.testing.assert_close(step.total / step.weight, wanted)
 
 
+@pytest.mark.parametrize("multi_label", [False, True])
+@pytest.mark.parametrize("kind", ["fgm", "vat"])
+def test_the_gradient_is_that_of_the_loss_and_of_what_is_added(kind: str, multi_label: bool):
+    truth = torch.eye(2, dtype=torch.bool)[[0, 1, 0, 1]]
+    plain = {"multi_label": multi_label}
+    task, network = task_of({**plain, "adversarial": kind, "adversarial_radius": 2.0}, truth)
+    every = torch.arange(4)
+    step = task.loss(network, every)
+    # What is reported is the loss alone.
+    torch.testing.assert_close(step.total, task_of(plain, truth)[0].loss(network, every).total)
+    assert step.objective is not None
+    added = step.objective - step.total
+    if kind == "fgm":
+        assert added > step.total
+    weaker, _ = task_of({**plain, "adversarial": kind, "adversarial_radius": 0.2}, truth)
+    torch.manual_seed(0)
+    less = weaker.loss(network, every)
+    assert less.objective is not None
+    assert 0 < less.objective - less.total < added
+
+
 def test_batches_hold_every_text_once_and_change_with_the_epoch():
     task, _ = task_of({"batch_size": 4, "batch_tokens": 12}, torch.eye(30, 2, dtype=torch.bool))
     epochs = [task.batches(k, torch.Generator()) for k in (1, 1, 2)]

@@ -220,9 +220,13 @@ class QuietClassifier(TextClassifier):
 
 def test_a_text_may_be_any_of_the_layouts(tmp_path: Path):
     frame = opinions(60)
-    files = {"a.csv": {}, "b.txt": {"layout": "label-first"}, "c.jsonl": {}}
+    files = {
+        "a.csv": {},
+        "b.txt": {"layout": "label-first", "separator": " | "},
+        "c.jsonl": {},
+    }
     frame.to_csv(tmp_path / "a.csv", index=False)
-    lines = [f"{row.label}:detail {row.text}" for row in frame.itertuples()]
+    lines = [f"{row.label}:in detail | {row.text}" for row in frame.itertuples()]
     (tmp_path / "b.txt").write_text("\n".join(lines), encoding="utf-8")
     frame.to_json(tmp_path / "c.jsonl", orient="records", lines=True)
     expected = TextClassifier(**QUICK_TEXTS).fit(frame, progress=False).predict_proba(frame)
@@ -230,6 +234,9 @@ def test_a_text_may_be_any_of_the_layouts(tmp_path: Path):
         cut = {"cut_label": ":"} if name == "b.txt" else {}
         model = TextClassifier(**QUICK_TEXTS, **fields, **cut).fit(tmp_path / name, progress=False)
         np.testing.assert_array_equal(model.predict_proba(tmp_path / name), expected, name)
+        assert model.score(tmp_path / name) == np.mean(
+            model.predict(list(frame["text"])) == frame["label"]
+        )
 
 
 def test_describe_counts_by_hand(model: TextClassifier):

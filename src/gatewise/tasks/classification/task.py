@@ -72,13 +72,13 @@ class ClassifierTask:
 
     def loss(self, network: nn.Module, indices: Tensor) -> StepLoss:
         """Return the sum of the loss over texts, and their number or weight."""
-        spread = self.network.encoder.embedding.weight
-        batch = self.train.batch(indices.numpy(), spread.device)
-        truth = self.train_truth[indices].to(spread.device)
+        embedding = self.network.encoder.embedding.weight
+        batch = self.train.batch(indices.numpy(), embedding.device)
+        truth = self.train_truth[indices].to(embedding.device)
         kind, radius = self.fields.adversarial, self.fields.adversarial_radius
         if kind == "none":
             return self._step(self._loss_of(network(**batch), truth), truth)
-        spread = embedding_spread(spread.detach(), self.counts.to(spread.device))
+        spread = embedding_spread(embedding.detach(), self.counts.to(embedding.device))
         T, B = batch["tokens"].shape
         if kind == "fgm":
             total, against = fgm_loss(
