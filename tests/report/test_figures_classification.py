@@ -35,7 +35,7 @@ def test_many_classes_are_joined_and_no_text_is_lost():
     assert figure.layout.yaxis.ticktext[-1].startswith("10 others")
     # Of the last class of its own: how often it is taken for one of the others.
     assert f"class 29 taken for 10 others: {counts[29, :10].sum()}," in heatmap.hovertext[19][20]
-    told = [int(cell) for row in heatmap.text for cell in row if cell]
+    told = [int(cell.replace(",", "")) for row in heatmap.text for cell in row if cell]
     assert sum(told) == counts.sum()
     assert "20 most frequent of 30 classes" in figure.layout.meta["caption"]
     assert heatmap.texttemplate is None

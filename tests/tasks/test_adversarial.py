@@ -60,8 +60,12 @@ def test_no_other_shift_of_that_length_hurts_more():
     start = torch.zeros(T, B, E, requires_grad=True)
     radius = 1e-3
     worst = loss_of(worst_shift(loss_of(start), start, SPREAD, radius)) - loss_of(start)
+    # To the first order: the radius times the length of the gradient, each in the spread's units.
+    (gradient,) = torch.autograd.grad(loss_of(start), start)
+    most = radius * (SPREAD * gradient).norm(dim=(0, 2)).sum()
+    torch.testing.assert_close(worst, most, rtol=0.02, atol=0)
     generator = torch.Generator().manual_seed(1)
-    for _ in range(300):
+    for _ in range(100):
         other = torch.randn(T, B, E, generator=generator) * case()[3][..., None]
         other = SPREAD * radius * other / other.norm(dim=(0, 2), keepdim=True)
         assert loss_of(other) - loss_of(start) < worst
@@ -85,14 +89,17 @@ def test_fgm_gives_the_loss_and_that_at_the_worst_shift():
 
 def test_vat_moves_outputs_farther_than_chance():
     torch.manual_seed(0)
-    outputs, moved = vat_loss(outputs_of, case()[3], SPREAD, 0.1, categorical_divergence)
-    torch.testing.assert_close(outputs, outputs_of(torch.zeros(T, B, E)))
-    chance = []
-    for _ in range(200):
+    found, chance = [], []
+    for _ in range(40):
+        outputs, moved = vat_loss(outputs_of, case()[3], SPREAD, 0.1, categorical_divergence)
+        torch.testing.assert_close(outputs, outputs_of(torch.zeros(T, B, E)))
+        found.append(moved)
         other = torch.randn(T, B, E) * case()[3][..., None]
         other = SPREAD * 0.1 * other / other.norm(dim=(0, 2), keepdim=True)
         chance.append(categorical_divergence(outputs, outputs_of(other)))
-    assert moved > torch.stack(chance).quantile(0.99)
+    # One step of the power iteration, from different beginnings.
+    assert torch.stack(found).mean() > 3 * torch.stack(chance).mean()
+    assert torch.stack(found).min() > torch.stack(chance).median()
 
 
 def test_the_same_masks_are_drawn_at_every_call():

@@ -183,6 +183,14 @@ def test_each_class_gives_its_share(size: float):
     assert split(texts, 0.0, seed=3) == (texts, [])
 
 
+def test_no_class_leaves_the_training_part():
+    texts = list(as_texts(["x"] * 41, [f"class {min(k, 20)}" for k in range(41)]))
+    for seed in range(5):
+        train, held = split(texts, 20.0, seed)
+        assert len(held) == 20
+        assert len({one.labels for one in train}) == 21
+
+
 def test_several_labels_are_parted_by_the_rarest():
     labels = [["a", "b"] if k % 10 == 0 else ["a"] for k in range(100)]
     texts = list(as_texts(["x"] * 100, labels))

@@ -12,10 +12,10 @@ import torch
 
 from gatewise.data.text import Vocabulary, tokenizer
 from gatewise.errors import GatewiseError
-from gatewise.tasks import TextClassifier, saving
+from gatewise.tasks import LanguageModel, TextClassifier, saving
 from gatewise.tasks.text.encoder import EncoderShape, TokenEncoder
 from gatewise.training import storage
-from tasks.cases import QUICK_TEXTS, opinions
+from tasks.cases import QUICK_LANGUAGE, QUICK_TEXTS, opinions
 
 STARTS: dict[str, Any] = {
     name: value
@@ -72,6 +72,20 @@ def test_it_begins_with_the_encoder_of_a_language_model(language_model: Path, tm
     (language_model / "config.json").unlink()
     loaded = TextClassifier.load(directory)
     np.testing.assert_array_equal(loaded.predict_proba(opinions()), model.predict_proba(opinions()))
+
+
+@pytest.mark.parametrize("tokens", ["words", "characters", "subwords"])
+def test_it_begins_with_a_language_model_of_ours(tokens: str, tmp_path: Path):
+    texts = list(opinions()["text"])
+    fields = {"tokens": tokens, "vocabulary_size": 300 if tokens == "subwords" else None}
+    first = LanguageModel(**QUICK_LANGUAGE, **fields).fit(texts, progress=False)
+    start = str(first.save(tmp_path / "lm"))
+    model = TextClassifier(**{**STARTS, **TOUCHES_NOTHING}, pretrained=start)
+    model.fit(opinions(), progress=False)
+    theirs = first.network_.encoder.state_dict()
+    for name, weight in model.network_.encoder.state_dict().items():
+        torch.testing.assert_close(weight, theirs[name], atol=1e-9, rtol=0)
+    assert model.predict(texts).shape == (len(texts),)
 
 
 def test_it_learns_on_from_there(language_model: Path):

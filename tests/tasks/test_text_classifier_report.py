@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,25 @@ def test_the_report_holds_every_part(model: TextClassifier, tmp_path: Path):
         assert part in page, part
     assert "The best epoch was chosen on these texts." in page
     assert "160 training texts · 60 texts classified" in page
+
+
+def test_the_hardest_texts_are_the_surest_mistakes(model: TextClassifier, tmp_path: Path):
+    frame = opinions(80, seed=4)
+    page = model.write_report(tmp_path / "report.html", frame).read_text()
+    (part,) = re.findall(r">Hardest texts</h2>(.*?)</section>", page, re.DOTALL)
+    rows = re.findall(
+        r'<th scope="row"[^>]*>(.*?)</th><td[^>]*>(.*?)</td><td[^>]*>(.*?)%</td>',
+        part,
+    )
+    assert len(rows) == 12
+    assert all(true != predicted for true, predicted, _ in rows)
+    shares = [float(share) for _, _, share in rows]
+    assert shares == sorted(shares)
+    wrong = model.predict(frame) != frame["label"]
+    own = [model.classes_.tolist().index(label) for label in frame["label"]]
+    least = model.predict_proba(frame)[range(80), own][wrong].min()
+    assert shares[0] == pytest.approx(100 * least, abs=0.06)
+    assert f"12 of {wrong.sum()}" in part
 
 
 def test_texts_are_escaped_and_cut(model: TextClassifier, tmp_path: Path):

@@ -15,8 +15,8 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final, Literal
 
 import torch
@@ -80,12 +80,9 @@ def fgm_loss(
         radius: Length of the shift, in units of the spread.
     """
     start = spread.new_zeros(*shape, len(spread)).requires_grad_()
-    seed = _drawn_seed()
-    with _draws_from(seed, spread.device):
+    with _draws_kept(spread.device):
         loss = loss_of(start)
-    shift = worst_shift(loss, start, spread, radius)
-    with _draws_from(seed, spread.device):
-        return loss, loss_of(shift)
+    return loss, loss_of(worst_shift(loss, start, spread, radius))
 
 
 def vat_loss(
@@ -105,17 +102,15 @@ def vat_loss(
         radius: Length of the shift, in units of the spread.
         divergence: Of the moved outputs from the unmoved ones, a sum over the batch.
     """
-    seed = _drawn_seed()
     noise = torch.randn(*valid.shape, len(spread), device=spread.device, dtype=spread.dtype)
     probe = PROBE * _unit(noise * valid[..., None])
     start = (spread * probe).requires_grad_()
-    with _draws_from(seed, spread.device):
+    with _draws_kept(spread.device):
         outputs = outputs_of(torch.zeros_like(start))
-    with _draws_from(seed, spread.device):
+    with _draws_kept(spread.device):
         moved = divergence(outputs.detach(), outputs_of(start))
     shift = worst_shift(moved, start, spread, radius)
-    with _draws_from(seed, spread.device):
-        return outputs, divergence(outputs.detach(), outputs_of(shift))
+    return outputs, divergence(outputs.detach(), outputs_of(shift))
 
 
 def categorical_divergence(
@@ -140,16 +135,6 @@ def _unit(shift: Float[Tensor, "T B E"]) -> Float[Tensor, "T B E"]:
     return scaled / scaled.norm(dim=(0, 2), keepdim=True).clamp_min(1e-12)
 
 
-def _drawn_seed() -> int:
-    return int(torch.randint(2**62, ()))
-
-
-@contextmanager
-def _draws_from(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from a seed: with other dropout masks, outputs would move without any shift."""
-    # Not torch.manual_seed: it takes a stack trace at each call where CUDA is not in use.
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-        yield
+def _draws_kept(device: torch.device) -> AbstractContextManager[None]:
+    """Leave the generators as they were: with other masks, dropout alone would move the outputs."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
