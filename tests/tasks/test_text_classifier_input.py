@@ -69,7 +69,7 @@ def test_faults_of_lists_and_frames_name_the_row(X: Any, y: Any, message: str):
 def test_a_class_that_was_never_seen_is_named_by_its_place():
     model = fit(opinions())
     with pytest.raises(
-        GatewiseError, match=r"number 1: expected one of bad, good, none, got 'gud'"
+        GatewiseError, match=r"number 1: expected one of 'bad', 'good', 'none', got 'gud'"
     ):
         model.evaluate(["a", "b"], ["good", "gud"])
     with pytest.raises(GatewiseError, match="number 0: expected one of"):
