@@ -56,4 +56,6 @@ def all_figures(panel: figures.ForecastPanel, gates: dict[str, np.ndarray]) -> d
         "gates": figures.gates_figure(gates),
         "surprise": figures.surprise_figure(["a", " ", "<b>\n"], [1.0, 0.5, 6.0]),
         "rarity": figures.rarity_figure(["0 to 9", "10 and more"], [9.0, 3.0], [0.25, 0.75]),
+        "confusion": figures.confusion_figure([[8, 2], [1, 9]], ["<i>ham</i>", "spam & co"]),
+        "reliability": figures.reliability_figure([0.6, 0.9], [0.5, 0.95], [10, 40], 0.06),
     }

@@ -67,11 +67,11 @@ def complaints(run: subprocess.CompletedProcess[str]) -> list[str]:
 def test_every_figure_is_drawn(page, scheme):
     run = chromium(page, "--dump-dom", *scheme)
     drawing = Drawing(run.stdout)
-    # One svg for traces and one for what lies above them, in each of five figures.
-    assert drawing.classes.count("main-svg") >= 10
-    # Lines: 2 × 6 in the forecast, 2 + 3 + 2 in the others; heatmaps are images.
-    assert drawing.classes.count("scatter") == 19
-    assert drawing.images == 6
+    # One svg for traces and one for what lies above them, in each of seven figures.
+    assert drawing.classes.count("main-svg") >= 14
+    # Lines: 2 × 6 in the forecast, 2 + 3 + 2 + 2 in the others; heatmaps are images.
+    assert drawing.classes.count("scatter") == 21
+    assert drawing.images == 7
     assert complaints(run) == []
     in_dark = "rgb(88, 180, 240)" in drawing.style
     assert in_dark == bool(scheme)

@@ -1,4 +1,4 @@
-"""Small tables and quick settings that the tests of tasks share."""
+"""Small tables, texts and quick settings that the tests of tasks share."""
 
 from __future__ import annotations
 
@@ -46,3 +46,37 @@ def sentences(count: int = 60, seed: int = 0) -> list[str]:
     rng = np.random.default_rng(seed)
     nouns, verbs = ["the cat", "a dog", "Ada"], ["sees", "hears", "likes"]
     return [f"{rng.choice(nouns)} {rng.choice(verbs)} {rng.choice(nouns)} ." for _ in range(count)]
+
+
+QUICK_TEXTS: dict[str, Any] = {
+    "embedding_size": 8,
+    "hidden_size": 8,
+    "max_epochs": 4,
+    "batch_size": 8,
+    "learning_rate": 0.03,
+}
+"""Settings of a text classifier that learns a little in a moment."""
+
+
+def opinions(count: int = 120, seed: int = 0) -> pd.DataFrame:
+    """Texts of three classes: what the adjective says, turned round by a "not" before it.
+
+    One in ten is labelled at random, so that no two fits agree on all.
+    """
+    rng = np.random.default_rng(seed)
+    things = ["film", "book", "song", "meal", "play"]
+    kinds = {"good": ["fine", "great", "lovely"], "bad": ["dull", "poor", "awful"]}
+    rows = []
+    for _ in range(count):
+        kind = str(rng.choice(["good", "bad", "none"]))
+        words = ["the", str(rng.choice(things)), "is"]
+        if kind == "none":
+            words.append(str(rng.choice(["long", "new"])))
+        else:
+            turned = bool(rng.integers(2))
+            said = {"good": "bad", "bad": "good"}[kind] if turned else kind
+            words += ["not"] * turned + [str(rng.choice(kinds[said]))]
+        if rng.random() < 0.1:
+            kind = str(rng.choice(["good", "bad", "none"]))
+        rows.append((" ".join([*words, *rng.choice(things, rng.integers(0, 4))]), kind))
+    return pd.DataFrame(rows, columns=["text", "label"])

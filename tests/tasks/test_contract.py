@@ -26,11 +26,12 @@ from gatewise.errors import (
     InvalidValueError,
 )
 from gatewise.tasks import ESTIMATORS
-from tasks.cases import QUICK, QUICK_LANGUAGE, sentences, waves
+from tasks.cases import QUICK, QUICK_LANGUAGE, QUICK_TEXTS, opinions, sentences, waves
 
 CASES: dict[str, tuple[dict[str, Any], Any, dict[str, Any]]] = {
     "forecaster": (QUICK, waves, {"horizon": -1, "optimizer": "magic"}),
     "language-model": (QUICK_LANGUAGE, sentences, {"streams": 0, "tied": "no"}),
+    "text-classifier": (QUICK_TEXTS, opinions, {"hidden_size": 0, "cell": "magic"}),
 }
 """For each task: quick settings, a function that makes data, and settings that are wrong."""
 

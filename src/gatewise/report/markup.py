@@ -23,6 +23,9 @@ CONTENTS_FROM = 4
 COMPACT_FROM = 12
 """Rows from which on a table is for looking things up, and set tighter."""
 
+PROSE_FROM = 24
+"""Letters of a cell from which on its column is for reading, and not made narrow."""
+
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
@@ -107,14 +110,17 @@ def table(
 ) -> str:
     """Return a table with scoped headers; numbers are aligned by their last digit."""
     kind = ' class="compact"' if len(rows) >= COMPACT_FROM else ""
-    numeric = [any(is_number(plain(row[n])) for row in rows) for n in range(len(columns))]
     cells = list(zip(*(format_column(c) for c in zip(*rows, strict=True)), strict=True))
+    classes = [
+        _column_class([row[n] for row in rows], [texts[n] for texts in cells])
+        for n in range(len(columns))
+    ]
     head = "".join(
-        f'<th scope="col"{_number_class(right)}>{escape(str(name))}</th>'
-        for name, right in zip(columns, numeric, strict=True)
+        f'<th scope="col"{kind}>{escape(str(name))}</th>'
+        for name, kind in zip(columns, classes, strict=True)
     )
     body = "\n".join(
-        _row(texts, numeric, emphasised=emphasise is not None and str(row[0]) == emphasise)
+        _row(texts, classes, emphasised=emphasise is not None and str(row[0]) == emphasise)
         for row, texts in zip(rows, cells, strict=True)
     )
     # The frame scrolls sideways on narrow screens; tabindex lets the keyboard scroll it.
@@ -141,18 +147,19 @@ def figure(fig: go.Figure, note: str, *, fallback: str) -> str:
     )
 
 
-def _row(texts: Sequence[str], numeric: Sequence[bool], *, emphasised: bool) -> str:
+def _row(texts: Sequence[str], classes: Sequence[str], *, emphasised: bool) -> str:
     first, *rest = texts
     data = "".join(
-        f"<td{_number_class(right)}>{escape(text)}</td>"
-        for text, right in zip(rest, numeric[1:], strict=True)
+        f"<td{kind}>{escape(text)}</td>" for text, kind in zip(rest, classes[1:], strict=True)
     )
     mark = ' class="emphasised"' if emphasised else ""
-    return f'<tr{mark}><th scope="row"{_number_class(numeric[0])}>{escape(first)}</th>{data}</tr>'
+    return f'<tr{mark}><th scope="row"{classes[0]}>{escape(first)}</th>{data}</tr>'
 
 
-def _number_class(right: bool) -> str:
-    return ' class="number"' if right else ""
+def _column_class(values: Sequence[object], texts: Sequence[str]) -> str:
+    if any(is_number(plain(value)) for value in values):
+        return ' class="number"'
+    return ' class="prose"' if any(len(text) >= PROSE_FROM for text in texts) else ""
 
 
 def _contents(anchors: Sequence[str], sections: Sequence[Section]) -> str:

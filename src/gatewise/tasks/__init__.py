@@ -12,6 +12,7 @@ from gatewise.tasks.estimator import AbstractEstimator, Example
 from gatewise.tasks.forecaster import Forecaster
 from gatewise.tasks.language_model import LanguageModel
 from gatewise.tasks.settings import setting
+from gatewise.tasks.text_classifier import TextClassifier
 
 __all__ = [
     "ESTIMATORS",
@@ -19,12 +20,15 @@ __all__ = [
     "Example",
     "Forecaster",
     "LanguageModel",
+    "TextClassifier",
     "load",
     "load_example",
     "setting",
 ]
 
-ESTIMATORS: Final[dict[str, Any]] = {one.task: one for one in (Forecaster, LanguageModel)}
+ESTIMATORS: Final[dict[str, Any]] = {
+    one.task: one for one in (Forecaster, LanguageModel, TextClassifier)
+}
 """Every estimator by the name of its task."""
 
 

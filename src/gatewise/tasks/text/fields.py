@@ -16,6 +16,7 @@ _data = partial(setting, group="data")
 _tokens = partial(setting, group="tokens")
 
 SUBWORDS: Final = "subwords"
+LABELLED_LINES: Final = ("label-first", "label-last")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -67,6 +68,23 @@ class LabelFields(SourceFields):
     )
     cut_label: str | None = _data(None, help="Keep of each label what stands before this")
 
+    def read(self, where: str, source: Any, *, keep_blank: bool = False) -> Iterator[Text]:
+        """Read texts; the labels before or after them in a line are parted off and left.
+
+        Args:
+            where: Who asks, for messages.
+            source: A file, a frame, or a list of texts.
+            keep_blank: Whether texts of nothing but white space are kept.
+
+        Raises:
+            GatewiseError: See `gatewise.data.text.read_texts`.
+        """
+        if self.layout not in LABELLED_LINES or is_list(where, source):
+            return super().read(where, source, keep_blank=keep_blank)
+        return read_texts(
+            source, layout=self.layout, separator=self.separator, encoding=self.encoding
+        )
+
     def read_labelled(self, where: str, source: Any, labels: Any = None) -> Iterator[Text]:
         """Read texts with their labels.
 
@@ -88,7 +106,7 @@ class LabelFields(SourceFields):
                 f"{where}: y", "nothing beside a file or a table", type(labels).__name__,
                 "Name the column of the labels, label_column.",
             )  # fmt: skip
-        lines = self.layout in ("label-first", "label-last")
+        lines = self.layout in LABELLED_LINES
         return read_texts(
             source,
             layout=self.layout,

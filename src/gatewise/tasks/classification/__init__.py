@@ -1,0 +1,1 @@
+"""Classification of texts: everything behind ``TextClassifier``."""
