@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from gatewise.convert import from_keras, from_onnx, from_torch, to_keras, to_torch
     from gatewise.nn import freeze, replace, unfreeze
     from gatewise.ops import use_backend
-    from gatewise.tasks import Forecaster, LanguageModel, load
+    from gatewise.tasks import Forecaster, LanguageModel, SequenceTagger, load
 
 __all__ = [
     "Forecaster",
     "LanguageModel",
+    "SequenceTagger",
     "__version__",
     "convert",
     "errors",
@@ -41,6 +42,7 @@ __all__ = [
 _HOMES = {
     "Forecaster": "gatewise.tasks",
     "LanguageModel": "gatewise.tasks",
+    "SequenceTagger": "gatewise.tasks",
     "convert": "gatewise",
     "errors": "gatewise",
     "freeze": "gatewise.nn",

@@ -11,6 +11,7 @@ from gatewise.tasks import saving
 from gatewise.tasks.estimator import AbstractEstimator, Example
 from gatewise.tasks.forecaster import Forecaster
 from gatewise.tasks.language_model import LanguageModel
+from gatewise.tasks.sequence_tagger import SequenceTagger
 from gatewise.tasks.settings import setting
 
 __all__ = [
@@ -19,12 +20,15 @@ __all__ = [
     "Example",
     "Forecaster",
     "LanguageModel",
+    "SequenceTagger",
     "load",
     "load_example",
     "setting",
 ]
 
-ESTIMATORS: Final[dict[str, Any]] = {one.task: one for one in (Forecaster, LanguageModel)}
+ESTIMATORS: Final[dict[str, Any]] = {
+    one.task: one for one in (Forecaster, LanguageModel, SequenceTagger)
+}
 """Every estimator by the name of its task."""
 
 

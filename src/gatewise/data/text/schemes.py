@@ -138,16 +138,31 @@ def check_tags(
     named = _scheme(scheme)
     ends = [None, *tags, None]
     for position, (before, after) in enumerate(itertools.pairwise(ends)):
-        if is_allowed(before, after, named):
-            continue
         at = min(position, len(tags) - 1)  # an unfinished span is named by its last token
         where = f"tag {at}" if place_of is None else str(place_of(at))
+        try:
+            if is_allowed(before, after, named):
+                continue
+        except InvalidValueError as error:  # a prefix of no scheme: the place is known here
+            raise InvalidValueError(where, error.expected, error.got, error.remedy) from None
         context = "at the beginning" if before is None else f"after {before!r}"
         got = f"{before!r} at the end" if after is None else f"{after!r} {context}"
         raise InvalidValueError(
             where, f"tags in the scheme {scheme}", got,
             "Correct the tag, or name the scheme that the file is in.",
         )  # fmt: skip
+
+
+def check_sentences(sentences: Sequence[Tagged], scheme: str, *, repair: bool = False) -> None:
+    """Raise InvalidValueError at the first tag of all sentences that breaks the scheme.
+
+    Args:
+        sentences: Sentences with tags.
+        scheme: The scheme that they should keep to.
+        repair: Whether some may break it, with a warning: ``convert_tags`` with no scheme named
+            then reads them as conlleval would.
+    """
+    _settle(_faults(sentences, _scheme(scheme)), len(sentences), scheme, repair=repair)
 
 
 def is_allowed(before: str | None, after: str | None, scheme: Scheme) -> bool:
@@ -196,15 +211,7 @@ def infer_scheme(sentences: Iterable[Tagged], *, repair: bool = False) -> Scheme
         scheme: _faults(kept, scheme) for scheme in _likely(prefixes)
     }
     scheme: Scheme = min(faults, key=lambda one: len(faults[one]))
-    broken = faults[scheme]
-    if broken and not repair:
-        raise broken[0]
-    if broken:
-        warnings.warn(
-            f"{len(broken)} of {len(kept)} sentences break the scheme {scheme} and are read as "
-            f"conlleval would. The first: {broken[0]}",
-            stacklevel=2,
-        )
+    _settle(faults[scheme], len(kept), scheme, repair=repair)
     return scheme
 
 
@@ -226,6 +233,18 @@ def _faults(sentences: Sequence[Tagged], scheme: Scheme) -> list[InvalidValueErr
         except InvalidValueError as error:
             faults.append(error)
     return faults
+
+
+def _settle(faults: list[InvalidValueError], count: int, scheme: str, *, repair: bool) -> None:
+    """Raise the first fault, or warn of all of them where they may be repaired."""
+    if faults and not repair:
+        raise faults[0]
+    if faults:
+        warnings.warn(
+            f"{len(faults)} of {count} sentences break the scheme {scheme} and are read as "
+            f"conlleval would. The first: {faults[0]}",
+            stacklevel=3,
+        )
 
 
 def parse_tag(tag: str) -> tuple[str, str]:
