@@ -85,7 +85,7 @@ class SequenceTagger(TaggingFields, AbstractEstimator):
         X, y = tagged_source()
         tokens = sum(map(len, X))
         name = f"{len(X):,} statements of Python's standard library, {tokens:,} tokens with roles"
-        return Example(name, X, y, settings={"max_epochs": 8, "hidden_size": 100})
+        return Example(name, X, y, settings={"max_epochs": 12, "hidden_size": 100})
 
     def fit(
         self,
@@ -146,7 +146,8 @@ class SequenceTagger(TaggingFields, AbstractEstimator):
             InvalidStateError: The estimator is not fitted.
             InvalidTypeError: Sentences are texts instead of lists of tokens.
         """
-        return self.model_.tag(self._sentences("predict", X))
+        sentences = self._sentences("predict", X)
+        return self.model_.tag(sentences)
 
     def predict_spans(self, X: Any) -> list[list[TaggedSpan]]:
         """Return the spans of each sentence.
@@ -216,7 +217,7 @@ class SequenceTagger(TaggingFields, AbstractEstimator):
             y: As for ``evaluate``.
 
         Returns:
-            For each label ``precision``, ``recall``, ``f1``, and ``support``: how often it is there.
+            For each label ``precision``, ``recall``, ``f1``, and how often it is there, ``support``.
         """
         return self._evaluation("evaluate_labels", X, y).by_label
 
@@ -252,7 +253,7 @@ class SequenceTagger(TaggingFields, AbstractEstimator):
         return describe(self.model_)
 
     def write_report(self, path: str | Path, X: Any = None, y: Any = None) -> Path:
-        """Write scores, labels, training, transitions, the hardest sentences and settings as a page.
+        """Write scores, training, transitions, calibration and the hardest sentences as a page.
 
         Args:
             path: The HTML file.

@@ -25,6 +25,7 @@ from gatewise.data.text.schemes import (
     convert_tags,
     infer_scheme,
     parse_tag,
+    parse_tags,
     read_spans,
     write_tags,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "open_tokens",
     "pad",
     "parse_tag",
+    "parse_tags",
     "read_spans",
     "read_tagged",
     "read_texts",

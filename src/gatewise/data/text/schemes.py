@@ -136,15 +136,13 @@ def check_tags(
         place_of: Names the place of a token, counted from 0, in the message.
     """
     named = _scheme(scheme)
+    parse_tags(tags, place_of)
     ends = [None, *tags, None]
     for position, (before, after) in enumerate(itertools.pairwise(ends)):
         at = min(position, len(tags) - 1)  # an unfinished span is named by its last token
+        if is_allowed(before, after, named):
+            continue
         where = f"tag {at}" if place_of is None else str(place_of(at))
-        try:
-            if is_allowed(before, after, named):
-                continue
-        except InvalidValueError as error:  # a prefix of no scheme: the place is known here
-            raise InvalidValueError(where, error.expected, error.got, error.remedy) from None
         context = "at the beginning" if before is None else f"after {before!r}"
         got = f"{before!r} at the end" if after is None else f"{after!r} {context}"
         raise InvalidValueError(
@@ -160,8 +158,10 @@ def check_sentences(sentences: Sequence[Tagged], scheme: str, *, repair: bool = 
         sentences: Sentences with tags.
         scheme: The scheme that they should keep to.
         repair: Whether some may break it, with a warning: ``convert_tags`` with no scheme named
-            then reads them as conlleval would.
+            then reads them as conlleval would. Tags of no scheme are refused all the same.
     """
+    for sentence in sentences:
+        parse_tags(sentence.tags, sentence.place_of)
     _settle(_faults(sentences, _scheme(scheme)), len(sentences), scheme, repair=repair)
 
 
@@ -238,7 +238,11 @@ def _faults(sentences: Sequence[Tagged], scheme: Scheme) -> list[InvalidValueErr
 def _settle(faults: list[InvalidValueError], count: int, scheme: str, *, repair: bool) -> None:
     """Raise the first fault, or warn of all of them where they may be repaired."""
     if faults and not repair:
-        raise faults[0]
+        first = faults[0]
+        raise InvalidValueError(
+            first.where, first.expected, first.got,
+            "Correct the tag, name the right scheme, or set repair to read it as conlleval does.",
+        )  # fmt: skip
     if faults:
         warnings.warn(
             f"{len(faults)} of {count} sentences break the scheme {scheme} and are read as "
@@ -260,6 +264,28 @@ def parse_tag(tag: str) -> tuple[str, str]:
             "Tags that are no spans have no scheme.",
         )  # fmt: skip
     return prefix, label
+
+
+def parse_tags(
+    tags: Sequence[str], place_of: Callable[[int], object] | None = None
+) -> list[tuple[str, str]]:
+    """Return prefix and label of each tag of a sentence.
+
+    Args:
+        tags: A tag for each token.
+        place_of: Names the place of a token, counted from 0, in a message.
+
+    Raises:
+        InvalidValueError: A prefix is not one of B, I, M, E, S, O; names the place.
+    """
+    parsed = []
+    for position, tag in enumerate(tags):
+        try:
+            parsed.append(parse_tag(tag))
+        except InvalidValueError as error:
+            where = f"tag {position}" if place_of is None else str(place_of(position))
+            raise InvalidValueError(where, error.expected, error.got, error.remedy) from None
+    return parsed
 
 
 def _is_span_tag(tag: str) -> bool:

@@ -1,4 +1,4 @@
-"""Pictures of forecasts, texts, training and gates: arrays in, plotly figures out.
+"""Pictures of forecasts, texts, tags, training and gates: arrays in, plotly figures out.
 
 Each figure carries its own caption and text alternative in ``layout.meta``, made from the numbers
 it shows; the page prints them. Names given by users are escaped, and long data are thinned, which
@@ -11,6 +11,7 @@ from gatewise.report.figures.gates import gates_figure
 from gatewise.report.figures.horizon import horizon_error_figure
 from gatewise.report.figures.tokens import rarity_figure, surprise_figure
 from gatewise.report.figures.training import training_curves_figure
+from gatewise.report.figures.transitions import transitions_figure
 
 __all__ = [
     "ForecastPanel",
@@ -21,4 +22,5 @@ __all__ = [
     "rarity_figure",
     "surprise_figure",
     "training_curves_figure",
+    "transitions_figure",
 ]

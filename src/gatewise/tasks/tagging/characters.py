@@ -32,7 +32,9 @@ class CharacterEncoder(nn.Module):
         hidden_size: Units of each direction of the LSTM, or half of the filters, H.
     """
 
-    def __init__(self, kind: Characters, characters: int, embedding_size: int, hidden_size: int) -> None:
+    def __init__(
+        self, kind: Characters, characters: int, embedding_size: int, hidden_size: int
+    ) -> None:
         super().__init__()
         self.width = 2 * hidden_size
         self.embedding = nn.Embedding(characters, embedding_size)

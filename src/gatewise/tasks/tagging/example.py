@@ -1,7 +1,7 @@
 """Tagged sentences that every Python brings along: its own source, each token with its role.
 
-What a name is, its neighbours tell: a function after ``def``, an attribute behind a dot, an argument
-before ``=`` inside of a call. The true roles are those of Python's own parser, `ast`. A sentence is
+What a name is, its neighbours tell: a function after ``def``, an attribute behind a dot, an
+argument before ``=`` inside of a call. The true roles are those of Python's own parser, `ast`. A sentence is
 a statement as `tokenize` parts it; comments and what only shapes the text are left out.
 """
 
@@ -76,8 +76,8 @@ def _role(token: tokenize.TokenInfo, roles: dict[Position, str]) -> str:
         return "string"
     if keyword.iskeyword(token.string):
         return "keyword"
-    # Python counts bytes where tokenize counts characters; the modules' names are ASCII.
-    return roles.get(token.start, "name")
+    # The parser counts bytes where tokenize counts characters: in the modules' code they are one.
+    return roles.get(token.start, "variable")
 
 
 def _roles(tree: ast.AST) -> dict[Position, str]:
@@ -100,11 +100,26 @@ def _roles(tree: ast.AST) -> dict[Position, str]:
             case ast.Name(id=name, lineno=line, col_offset=column):
                 known = "builtin" if name in _BUILTINS else "variable"
                 roles[line, column] = known
-            case ast.alias(lineno=line, col_offset=column):
-                roles[line, column] = "module"
+            case ast.Import(names=names):
+                for one in names:
+                    roles |= dict.fromkeys(_dotted(one), "module")
+            case ast.ImportFrom(lineno=line, col_offset=column, names=names):
+                roles[line, column + len("from ")] = "module"
+                for one in names:
+                    roles |= dict.fromkeys(_dotted(one), "imported")
             case _:
                 pass
     return roles
+
+
+def _dotted(alias: ast.alias) -> Iterator[Position]:
+    """Where the names of ``os.path as p`` begin."""
+    place = 0
+    for part in alias.name.split("."):
+        yield alias.lineno, alias.col_offset + place
+        place += len(part) + 1
+    if alias.asname is not None:
+        yield alias.end_lineno or 0, (alias.end_col_offset or 0) - len(alias.asname)
 
 
 def _end(node: ast.Attribute) -> Position:

@@ -17,8 +17,8 @@ CASINGS: Final = ("padding", "lower", "upper", "title", "mixed", "digits", "with
 """The casings of words, in the order of their numbers."""
 
 CHARACTERS_AT_EACH_END: Final = 20
-"""Of a longer word the characters between its ends are not read: a single address of a web page would
-make every other word of its batch as long."""
+"""Of a longer word the characters between its ends are not read: a single address of a web page
+would make every other word of its batch as long."""
 
 _DIGIT: Final = re.compile(r"\d")
 
@@ -65,8 +65,8 @@ class TokenFeatures:
             replace_digits: Whether each digit is read as 0.
             minimum_count: How often a word must occur to be known, ≥ 1.
             further_words: Words that are known however rare, such as those that have a vector.
-            characters: Whether characters are read. One that occurs once is unknown, so that the unknown
-                one is learned.
+            characters: Whether characters are read. One that occurs once is unknown, so that the
+                unknown one is learned.
             casing: Whether the casing of words is read.
             longest_ngram: Words of the longest n-gram that is read, ≥ 1; 1: none is.
             ngram_minimum_count: How often an n-gram must occur to be known, ≥ 1.
@@ -87,7 +87,9 @@ class TokenFeatures:
             )
             for n in range(2, longest_ngram + 1)
         ]
-        spelled = (spelling(one, replace_digits=replace_digits) for each in sentences for one in each)
+        spelled = (
+            spelling(one, replace_digits=replace_digits) for each in sentences for one in each
+        )
         characters_known = Vocabulary.build(spelled, minimum_count=2) if characters else None
         return cls(words, characters_known, tuple(known), lowercase, replace_digits, casing)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from gatewise.data.text import Scheme, Tagged, as_tagged, check_sentences, infer_scheme, read_tagged
 from gatewise.errors import GatewiseError, InvalidTypeError, InvalidValueError
@@ -25,8 +25,6 @@ _network = partial(setting, group="network")
 _dropout = partial(setting, group="dropout", ge=0, lt=1)
 _training = partial(setting, group="training")
 
-_REMEDY: Final = "Correct the tag, name the right scheme, or set repair to read it as conlleval does."
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class TaggingFields(TrainingFields):
@@ -39,7 +37,8 @@ class TaggingFields(TrainingFields):
         None, help="Column of tokens: number from 0, or name; none: the first, form, tokens"
     )
     tag_column: int | str | None = _data(
-        None, help="Column of tags: number from 0 or from the end, -1, or name; none: last, upos, tags"
+        None,
+        help="Column of tags: number from 0 or from the end, -1, or name; none: last, upos, tags",
     )
     encoding: str = _data("utf-8", help="Encoding of files")
     scheme: Literal["auto", "none", "IOB1", "BIO", "BIOES", "BMES"] = _data(
@@ -57,7 +56,9 @@ class TaggingFields(TrainingFields):
         ge=0,
     )
 
-    lowercase: bool = _words(default=True, help="Lower-case words; their characters keep their case")
+    lowercase: bool = _words(
+        default=True, help="Lower-case words; their characters keep their case"
+    )
     replace_digits: bool = _words(default=True, help="Read each digit as 0")
     minimum_count: int = _words(1, help="How often a word must occur to be known", ge=1)
     embedding_size: int = _words(
@@ -127,7 +128,7 @@ class TaggingFields(TrainingFields):
             tagged: Whether tags are wanted.
 
         Raises:
-            GatewiseError: See `gatewise.data.text.read_tagged`; or tags are missing, or given twice.
+            GatewiseError: See `gatewise.data.text.read_tagged`; or tags are missing, or twice.
         """
         if is_list(where, source):
             if tagged and tags is None:
@@ -157,22 +158,23 @@ class TaggingFields(TrainingFields):
         """
         if self.scheme == "none":
             return None
-        try:
-            if self.scheme == "auto":
-                return infer_scheme(sentences, repair=self.repair)
-            check_sentences(sentences, self.scheme, repair=self.repair)
-        except InvalidValueError as error:
-            raise InvalidValueError(error.where, error.expected, error.got, _REMEDY) from None
+        if self.scheme == "auto":
+            return infer_scheme(sentences, repair=self.repair)
+        check_sentences(sentences, self.scheme, repair=self.repair)
         return self.scheme
 
     def setting_faults(self) -> list[GatewiseError]:
         """Return contradictions between fields that are each valid alone."""
         faults: list[GatewiseError] = []
         if self.weight_dropout and self.cell not in WITH_WEIGHT_DROPOUT:
-            wanted = f"0 with cell={self.cell!r}; cells that have it: {', '.join(WITH_WEIGHT_DROPOUT)}"
+            wanted = (
+                f"0 with cell={self.cell!r}; cells that have it: {', '.join(WITH_WEIGHT_DROPOUT)}"
+            )
             faults.append(InvalidValueError("weight_dropout", wanted, str(self.weight_dropout)))
         if self.vector_words and self.vectors is None:
-            faults.append(InvalidValueError("vector_words", "0 without vectors", str(self.vector_words)))
+            faults.append(
+                InvalidValueError("vector_words", "0 without vectors", str(self.vector_words))
+            )
         return faults
 
 
@@ -188,4 +190,3 @@ def _path(where: str, source: Any) -> str | Path:
             f"{where}: X", "a path or a list of lists of tokens", type(source).__name__
         )
     return source
-

@@ -50,6 +50,7 @@ class TaggerModel:
         """
         return SentenceSet(records, self.features, self.tags if tagged else None, self.longest)
 
+    @torch.no_grad()
     def tag(self, sentences: SentenceSet) -> list[list[str]]:
         """Return the user's tags of each sentence."""
         said: list[list[str]] = [[] for _ in sentences.pieces]
@@ -59,6 +60,7 @@ class TaggerModel:
                 said[number] = self.tags.decode(path)
         return sentences.joined(said)
 
+    @torch.no_grad()
     def log_likelihoods(self, sentences: SentenceSet) -> Float[np.ndarray, "N"]:
         """Return ln p of the true tags of each sentence."""
         values = np.zeros(len(sentences.sentences))
@@ -69,6 +71,7 @@ class TaggerModel:
             np.add.at(values, owners, found)
         return values
 
+    @torch.no_grad()
     def confidences(self, sentences: SentenceSet) -> tuple[np.ndarray, np.ndarray]:
         """Return how probable the likeliest tag of each token is, and whether it is the true one.
 
@@ -101,7 +104,7 @@ class Run:
 
 
 def runs(network: nn.Module, sentences: SentenceSet) -> Iterator[Run]:
-    """Read all pieces without gradients, those of like length together.
+    """Read all pieces, those of like length together; call it under ``torch.no_grad``.
 
     Args:
         network: A ``TaggerNetwork`` in eval mode, or what the loop has wrapped around one.
@@ -112,6 +115,4 @@ def runs(network: nn.Module, sentences: SentenceSet) -> Iterator[Run]:
     for batch in Buckets(sentences.lengths, tokens=tokens).in_order():
         numbers = batch.tolist()
         inputs = {name: part.to(device) for name, part in sentences.batch(numbers).items()}
-        with torch.no_grad():
-            emissions = network(**inputs)
-        yield Run(numbers, emissions, inputs["lengths"])
+        yield Run(numbers, network(**inputs), inputs["lengths"])

@@ -1,4 +1,4 @@
-"""The network of a tagger: tokens to scores of tags, and scores of tags to sentences' likelihoods."""
+"""The network of a tagger: from tokens to scores of tags, and to likelihoods of sentences."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from gatewise.nn import CRF, TagConstraints
 from gatewise.tasks.recurrent_cells import Cell
-from gatewise.tasks.tagging.features import CASINGS
 from gatewise.tasks.tagging.characters import CharacterEncoder, Characters
+from gatewise.tasks.tagging.features import CASINGS
 from gatewise.tasks.tagging.softmax import SoftmaxTags
 from gatewise.tasks.text.encoder import EncoderShape, TokenEncoder
 
@@ -35,7 +35,8 @@ class TaggerShape:
         character_encoder: What reads the characters of words.
         characters: Characters that are known.
         character_size: Numbers of a character's vector.
-        character_hidden_size: Units of each direction that reads characters; filters are twice as many.
+        character_hidden_size: Units of each direction that reads characters; filters are twice
+            as many.
         casing_size: Numbers of a casing's vector; 0: casing is not read.
         cell: Kind of the recurrent layers.
         hidden_size: Units of each recurrent layer and direction, H.
@@ -107,15 +108,17 @@ class TaggerNetwork(nn.Module):
         self.characters = None
         if shape.character_encoder != "none":
             self.characters = CharacterEncoder(
-                shape.character_encoder, shape.characters, shape.character_size, shape.character_hidden_size
+                shape.character_encoder,
+                shape.characters,
+                shape.character_size,
+                shape.character_hidden_size,
             )
         self.casing = nn.Embedding(len(CASINGS), shape.casing_size) if shape.casing_size else None
         self.ngrams = nn.ModuleList(nn.Embedding(n, shape.ngram_size) for n in shape.ngrams)
         self.output = nn.Linear(self.encoder.shape.width, shape.tags)
+        self.head: CRF | SoftmaxTags = SoftmaxTags()
         if shape.head == "crf":
             self.head = CRF(shape.tags, constraints=constraints)
-        else:
-            self.head = SoftmaxTags()
         self.reset_embeddings()
 
     def reset_embeddings(self) -> None:
@@ -152,7 +155,9 @@ class TaggerNetwork(nn.Module):
         features = [self.encoder.embed(words)]
         features += [
             embedding(numbers)
-            for embedding, numbers in zip(self.ngrams, () if ngrams is None else ngrams, strict=True)
+            for embedding, numbers in zip(
+                self.ngrams, () if ngrams is None else ngrams, strict=True
+            )
         ]
         if self.characters is not None and characters is not None and character_lengths is not None:
             features.append(self.characters(characters, character_lengths)[spelled])

@@ -79,8 +79,8 @@ class SentenceSet:
 
         Returns:
             ``words`` T×B and ``lengths`` B; where they are read, ``casing`` T×B, ``ngrams`` N×T×B,
-            and the characters of the C distinct tokens, ``characters`` W×C, ``character_lengths`` C, with
-            ``spelled`` T×B, the column of each token.
+            and the characters of the C distinct tokens, ``characters`` W×C and
+            ``character_lengths`` C, with ``spelled`` T×B, the column of each token.
         """
         chosen = [self.pieces[k] for k in numbers]
         padding = len(self._word_of) - 1
@@ -102,7 +102,11 @@ class SentenceSet:
             distinct, spelled = torch.unique(forms, return_inverse=True)
             character_lengths = self._character_counts[distinct]
             characters = self._characters[distinct, : int(character_lengths.max())].t().long()
-            inputs |= {"characters": characters, "character_lengths": character_lengths, "spelled": spelled}
+            inputs |= {
+                "characters": characters,
+                "character_lengths": character_lengths,
+                "spelled": spelled,
+            }
         return inputs
 
     def truth(self, numbers: Sequence[int]) -> Int64[Tensor, "T B"]:

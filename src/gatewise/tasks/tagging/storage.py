@@ -67,7 +67,6 @@ def read(directory: Path) -> Fitted:
 
 def _check_rows(
     directory: Path,
-    shape: TaggerShape,
     features: TokenFeatures,
     tags: TagSet,
     tensors: dict[str, Tensor],

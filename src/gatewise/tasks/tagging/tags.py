@@ -23,6 +23,7 @@ from gatewise.data.text import (
     check_sentences,
     convert_tags,
     parse_tag,
+    parse_tags,
     read_spans,
     tag_vocabulary,
     write_tags,
@@ -141,28 +142,18 @@ class TagSet:
             self.known.encode(sentence.tags, sentence.place_of)
             return
         labels = set(self.labels)
-        for place, tag in enumerate(sentence.tags):
-            where = sentence.place_of(place)
-            try:
-                _, label = parse_tag(tag)
-            except InvalidValueError as error:
-                raise InvalidValueError(where, error.expected, error.got, error.remedy) from None
+        for place, (_, label) in enumerate(parse_tags(sentence.tags, sentence.place_of)):
+            tag = sentence.tags[place]
             if tag != "O" and label not in labels:
                 raise InvalidValueError(
-                    where, f"a span of {listed(self.labels)}", repr(tag),
+                    sentence.place_of(place), f"a span of {listed(self.labels)}", repr(tag),
                     "Only what the training set holds is known.",
                 )  # fmt: skip
 
 
 def repaired(sentences: Iterable[Tagged], scheme: Scheme) -> list[Tagged]:
     """Return sentences with the tags of the spans that conlleval would read in them."""
-    settled = []
-    for one in sentences:
-        try:
-            tags = convert_tags(one.tags, None, scheme)
-        except InvalidValueError as error:  # a tag of no scheme
-            raise InvalidValueError(
-                str(one.place), error.expected, error.got, error.remedy
-            ) from None
-        settled.append(dataclasses.replace(one, tags=tuple(tags)))
-    return settled
+    return [
+        dataclasses.replace(one, tags=tuple(convert_tags(one.tags, None, scheme)))
+        for one in sentences
+    ]

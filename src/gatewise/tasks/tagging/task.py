@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.data.text import Buckets
+from gatewise.nn import CRF
 from gatewise.tasks.tagging.model import runs
 from gatewise.tasks.tagging.sentences import SentenceSet
+from gatewise.tasks.tagging.softmax import SoftmaxTags
 from gatewise.tasks.tagging.tag_scores import new_scores
 from gatewise.tasks.tagging.tags import TagSet
 from gatewise.training import StepLoss
@@ -32,7 +34,7 @@ class TaggingTask:
         train: SentenceSet,
         held: SentenceSet,
         tags: TagSet,
-        head: nn.Module,
+        head: CRF | SoftmaxTags,
         buckets: Buckets,
         replaced: float,
     ) -> None:

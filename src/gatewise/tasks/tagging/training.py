@@ -117,9 +117,7 @@ def fit_tagger(
     return Fitted(model, course), HeldOut(list(held), split)
 
 
-def _parted(
-    records: list[Tagged], size: float, seed: int
-) -> tuple[list[Tagged], list[Tagged]]:
+def _parted(records: list[Tagged], size: float, seed: int) -> tuple[list[Tagged], list[Tagged]]:
     """Keep some sentences for validation: a share of them below 1, else so many."""
     count = round(size * len(records)) if size < 1 else int(size)
     count = max(count, 1) if size > 0 else 0
@@ -161,9 +159,7 @@ def _new_model(settings: TaggingFields, records: Sequence[Tagged], tags: TagSet)
             found = torch.from_numpy(report.found)
             network.encoder.embedding.weight[found] = torch.from_numpy(rows)[found]
         note = str(report)
-    return TaggerModel(
-        network, features, tags, TagBaselines.learn(records), settings.longest, note
-    )
+    return TaggerModel(network, features, tags, TagBaselines.learn(records), settings.longest, note)
 
 
 def _vectors(path: str, features: TokenFeatures) -> WordVectors:
