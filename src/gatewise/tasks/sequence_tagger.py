@@ -217,7 +217,7 @@ class SequenceTagger(TaggingFields, AbstractEstimator):
             y: As for ``evaluate``.
 
         Returns:
-            For each label ``precision``, ``recall``, ``f1``, and how often it is there, ``support``.
+            For each label ``precision``, ``recall``, ``f1``, and ``support``, how many there are.
         """
         return self._evaluation("evaluate_labels", X, y).by_label
 

@@ -1,8 +1,9 @@
 """Tagged sentences that every Python brings along: its own source, each token with its role.
 
 What a name is, its neighbours tell: a function after ``def``, an attribute behind a dot, an
-argument before ``=`` inside of a call. The true roles are those of Python's own parser, `ast`. A sentence is
-a statement as `tokenize` parts it; comments and what only shapes the text are left out.
+argument before ``=`` inside of a call. The true roles are those of Python's own parser, `ast`. A
+sentence is a statement as `tokenize` parts it; comments and what only shapes the text are left
+out.
 """
 
 from __future__ import annotations

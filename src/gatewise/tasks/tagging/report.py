@@ -44,7 +44,7 @@ def write_report(
     model = fitted.model
     evaluation = evaluate(model, held_out.records)
     tokens = int(evaluation.sentences.lengths.sum())
-    kind = "spans" if model.tags.spans else "tags"
+    kind = "kinds of spans" if model.tags.spans else "tags"
     report = Report(
         f"Tagger of {len(model.tags.labels)} {kind}",
         f"{len(held_out.records):,} sentences · {tokens:,} tokens · {held_out.name}",
