@@ -67,6 +67,21 @@ def test_chinese_characters_with_their_bigrams(tmp_path: Path):
     assert load(model.save(tmp_path / "zh")).predict(X[:3]) == y[:3]
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_the_unknown_word_learns_from_words_that_occur_once(share: float):
+    X, y = tagged_names()
+    assert sum(tokens.count("3") for tokens in X) > 1
+    model = SequenceTagger(**QUICK_TAGGER, unknown_share=share, validation_size=0.0)
+    words = model.fit(X, y, progress=False).model_.features.words
+    rows = model.network_.encoder.embedding.weight
+    other = SequenceTagger(**{**QUICK_TAGGER, "max_epochs": 1, "learning_rate": 1e-9})
+    before = other.set_params(validation_size=0.0).fit(X, y, progress=False)
+    moved = (rows - before.network_.encoder.embedding.weight).abs().amax(1)
+    assert bool(moved[words.number("<unk>")] > 1e-4) == (share > 0)
+    assert moved[words.number("<pad>")] < 1e-4
+    assert moved[words.number("mr")] > 1e-4
+
+
 def write_vectors(path: Path, words: dict[str, list[float]]) -> Path:
     path.write_text(
         "".join(f"{word} {' '.join(map(str, vector))}\n" for word, vector in words.items())

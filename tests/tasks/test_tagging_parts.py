@@ -117,14 +117,25 @@ def test_long_sentences_are_parted_where_it_hurts_least(wanted: bool):
     tags = ["O", "B-X", "I-X", "I-X", "O", "B-X", "O"]
     records = list(as_tagged([tokens, ["z"]], [tags, ["O"]]))
     known = TagSet.learn(records, "BIO", "BIOES")
-    with pytest.warns(UserWarning, match="number 0: 7 tokens, more than 4; read in"):
-        sentences = SentenceSet(records, learned(), known if wanted else None, 4)
+    with pytest.warns(UserWarning, match="number 0: 7 tokens, more than 3; read in"):
+        sentences = SentenceSet(records, learned(), known if wanted else None, 3)
     starts = [piece.start for piece in sentences.pieces]
     # Outside of spans where they are known, else behind a full stop.
-    assert starts == ([0, 4, 0] if wanted else [0, 3, 0])
+    assert starts == ([0, 1, 4, 0] if wanted else [0, 3, 6, 0])
     parts = [[f"{number}"] * int(length) for number, length in enumerate(sentences.lengths)]
-    assert sentences.joined(parts)[0] == ["0"] * starts[1] + ["1"] * (7 - starts[1])
-    assert sentences.joined(parts)[1] == ["2"]
+    assert "".join(sentences.joined(parts)[0]) == ("0111222" if wanted else "0001112")
+    assert sentences.joined(parts)[1] == ["3"]
+
+
+def test_pieces_keep_the_ngrams_of_the_whole_sentence():
+    records = list(as_tagged([["a", "b", "c", "d", "e"]]))
+    features = TokenFeatures.learn([records[0].tokens], longest_ngram=2)
+    with pytest.warns(UserWarning, match="read in 2 pieces"):
+        sentences = SentenceSet(records, features, None, 3)
+    bigrams = [
+        features.ngrams[0].decode(sentences.batch([k])["ngrams"][0, :, 0].numpy()) for k in (0, 1)
+    ]
+    assert bigrams == [["a b", "b c", "c d"], ["d e", "e"]]
 
 
 def test_a_span_longer_than_a_piece_is_cut_and_stays_whole_in_its_scheme():

@@ -51,26 +51,34 @@ def transitions_figure(names: Sequence[str], scores: ArrayLike) -> go.Figure:
         zmin=-reach,
         zmax=reach,
         colorscale=theme.state_scale(),
-        colorbar={"thickness": 12, "outlinewidth": 0, "ticklen": 3},
+        # On top, so that on a narrow screen all of its width is for the tags.
+        colorbar={
+            "orientation": "h",
+            "y": 1,
+            "yanchor": "bottom",
+            "ypad": 12,
+            "xpad": 0,
+            "thickness": 10,
+            "outlinewidth": 0,
+            "ticklen": 3,
+        },
         xgap=1,
         ygap=1,
         hoverongaps=False,
         hovertemplate="%{y} then %{x}: %{z:.2f}<extra></extra>",
     )
     figure = go.Figure(heatmap)
-    figure.update_xaxes(
-        title_text="tag", type="category", tickangle=-90, showline=False, ticks="", dtick=1
-    )
+    figure.update_xaxes(title_text="tag", type="category", tickangle=-90, showline=False, ticks="")
     figure.update_yaxes(
         title_text="tag before", type="category", autorange="reversed", showgrid=False, dtick=1
     )
     return base_figure(
         figure,
-        height=180 + max(14 * len(kept), 140),
+        height=220 + max(14 * len(kept), 140),
         caption=_caption(befores, afters, shown, len(names)),
         alt=f"Heatmap of the scores of steps between {len(tags)} tags.",
         hovermode="closest",
-        margin={"t": 16},
+        margin={"t": 60},
         xaxis_tickfont={"size": 11},
         yaxis_tickfont={"size": 11},
     )

@@ -108,9 +108,9 @@ class TaggingFields(TrainingFields):
     )
 
     word_dropout: float = _dropout(0.0, help="Dropped words")
-    input_dropout: float = _dropout(0.3, help="Dropped features of tokens")
-    hidden_dropout: float = _dropout(0.3, help="Dropped features between recurrent layers")
-    output_dropout: float = _dropout(0.3, help="Dropped features of the last recurrent layer")
+    input_dropout: float = _dropout(0.5, help="Dropped features of tokens")
+    hidden_dropout: float = _dropout(0.5, help="Dropped features between recurrent layers")
+    output_dropout: float = _dropout(0.5, help="Dropped features of the last recurrent layer")
     weight_dropout: float = _dropout(0.0, help="Dropped recurrent weights")
 
     batch_size: int = _training(16, help="Sentences of a batch at most", unit="sentences", ge=1)
