@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tasks.cases import conll, tagged_names
+from tasks.tagging_cases import conll, tagged_names
 
 SMALL = (
     "--characters", "cnn", "--character-size", "4", "--character-hidden-size", "4",

@@ -26,7 +26,8 @@ from gatewise.errors import (
     InvalidValueError,
 )
 from gatewise.tasks import ESTIMATORS
-from tasks.cases import QUICK, QUICK_LANGUAGE, QUICK_TAGGER, sentences, tagged_file, waves
+from tasks.cases import QUICK, QUICK_LANGUAGE, sentences, waves
+from tasks.tagging_cases import QUICK_TAGGER, tagged_file
 
 CASES: dict[str, tuple[dict[str, Any], Any, dict[str, Any]]] = {
     "forecaster": (QUICK, waves, {"horizon": -1, "optimizer": "magic"}),

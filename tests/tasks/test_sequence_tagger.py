@@ -13,7 +13,7 @@ import torch
 from gatewise.data.text import check_tags, convert_tags
 from gatewise.tasks import SequenceTagger
 from gatewise.tasks.sequence_tagger import TaggedSpan
-from tasks.cases import LEARNS, QUICK_TAGGER, Tagging, conll, tagged_names
+from tasks.tagging_cases import LEARNS, QUICK_TAGGER, Tagging, conll, tagged_names
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from gatewise.errors import (
     InvalidValueError,
 )
 from gatewise.tasks import SequenceTagger
-from tasks.cases import QUICK_TAGGER, tagged_file, tagged_names
+from tasks.tagging_cases import QUICK_TAGGER, tagged_file, tagged_names
 
 GOOD = "Ada B-PER\nwrote O\n\nin O\nRome B-LOC\n\n"
 

@@ -8,7 +8,7 @@ import pytest
 
 from gatewise.tasks import SequenceTagger
 from gatewise.tasks.tagging.report import SHOWN_TOKENS
-from tasks.cases import LEARNS, QUICK_TAGGER, tagged_names
+from tasks.tagging_cases import LEARNS, QUICK_TAGGER, tagged_names
 
 PARTS = (
     "Scores", "Labels", "Training", "Transitions", "Calibration", "Hardest sentences", "Settings",

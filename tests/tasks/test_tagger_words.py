@@ -11,7 +11,7 @@ import torch
 
 from gatewise.errors import InvalidFileError, InvalidValueError
 from gatewise.tasks import SequenceTagger, load
-from tasks.cases import LEARNS, QUICK_TAGGER, Tagging, tagged_names
+from tasks.tagging_cases import LEARNS, QUICK_TAGGER, Tagging, tagged_names
 
 
 def kinds(count: int, seed: int, words: dict[str, list[str]]) -> Tagging:

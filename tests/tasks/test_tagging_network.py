@@ -14,7 +14,7 @@ from gatewise.tasks.tagging.network import TaggerNetwork, TaggerShape
 from gatewise.tasks.tagging.softmax import SoftmaxTags
 from gatewise.tasks.tagging.task import TaggingTask
 from gatewise.tasks.tagging.training import fit_tagger
-from tasks.cases import QUICK_TAGGER, tagged_names
+from tasks.tagging_cases import QUICK_TAGGER, tagged_names
 
 SHAPE = TaggerShape(
     words=9, tags=4, embedding_size=5, ngrams=(7, 6), ngram_size=3, character_encoder="lstm",
