@@ -40,6 +40,8 @@ from gatewise.data.text import read_tagged
 from gatewise.tasks import SequenceTagger
 
 TURNS = 5
+LONG = 10
+"""Minutes from which on a fit is not repeated with other seeds."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,8 @@ def main() -> None:
     # Seed by seed: a run that is stopped has measured every set.
     for seed in range(arguments.seeds):
         for name, folder in folders.items():
+            if any(run.minutes > LONG for run in outcomes[name]):
+                continue
             model, outcome = measured(SETS[name], folder, seed)
             outcomes[name].append(outcome)
             print(f"{name}: {outcome}", flush=True)
