@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from gatewise.convert import from_keras, from_onnx, from_torch, to_keras, to_torch
     from gatewise.nn import freeze, replace, unfreeze
     from gatewise.ops import use_backend
-    from gatewise.tasks import Forecaster, LanguageModel, TextClassifier, load
+    from gatewise.tasks import Forecaster, LanguageModel, SequenceTagger, TextClassifier, load
 
 __all__ = [
     "Forecaster",
     "LanguageModel",
+    "SequenceTagger",
     "TextClassifier",
     "__version__",
     "convert",
@@ -42,6 +43,7 @@ __all__ = [
 _HOMES = {
     "Forecaster": "gatewise.tasks",
     "LanguageModel": "gatewise.tasks",
+    "SequenceTagger": "gatewise.tasks",
     "TextClassifier": "gatewise.tasks",
     "convert": "gatewise",
     "errors": "gatewise",

@@ -27,11 +27,13 @@ from gatewise.errors import (
 )
 from gatewise.tasks import ESTIMATORS
 from tasks.cases import QUICK, QUICK_LANGUAGE, QUICK_TEXTS, opinions, sentences, waves
+from tasks.tagging_cases import QUICK_TAGGER, tagged_file
 
 CASES: dict[str, tuple[dict[str, Any], Any, dict[str, Any]]] = {
     "forecaster": (QUICK, waves, {"horizon": -1, "optimizer": "magic"}),
     "language-model": (QUICK_LANGUAGE, sentences, {"streams": 0, "tied": "no"}),
     "text-classifier": (QUICK_TEXTS, opinions, {"hidden_size": 0, "cell": "magic"}),
+    "sequence-tagger": (QUICK_TAGGER, tagged_file, {"hidden_size": 0, "scheme": "BILOU"}),
 }
 """For each task: quick settings, a function that makes data, and settings that are wrong."""
 
@@ -58,6 +60,8 @@ def fitted(task: str, data: Any) -> Any:
 def same(a: Any, b: Any) -> None:
     if isinstance(a, pd.DataFrame):
         assert_frame_equal(a, b, check_exact=True)
+    elif isinstance(a, list):
+        assert a == b
     else:
         np.testing.assert_array_equal(a, b)
 

@@ -5,5 +5,6 @@ It takes arrays, names and numbers, and knows no estimator, frame or tensor.
 
 from gatewise.report import figures
 from gatewise.report.page import Report
+from gatewise.report.sentences import TaggedSentence
 
-__all__ = ["Report", "figures"]
+__all__ = ["Report", "TaggedSentence", "figures"]

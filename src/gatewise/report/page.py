@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 
 from gatewise.errors import InvalidFileError, InvalidValueError
 from gatewise.report import markup
+from gatewise.report.sentences import TaggedSentence, sentence_list
 
 
 class Report:
@@ -94,6 +95,28 @@ class Report:
             note: A sentence or two that stand before the figure's own caption.
         """
         return self._add(heading, markup.figure(fig, note, fallback=heading))
+
+    def sentences(
+        self,
+        heading: str,
+        sentences: Sequence[TaggedSentence],
+        note: str = "",
+        *,
+        outside: str | None = None,
+    ) -> Report:
+        """Add tagged sentences, each token over its tag; where truth and prediction differ, both.
+
+        Args:
+            heading: The section's heading.
+            sentences: The sentences.
+            note: A sentence or two above them.
+            outside: A tag that is not shown where it is right, such as ``O``; None: all are shown.
+
+        Raises:
+            InvalidValueError: A sentence has not as many tags as tokens.
+        """
+        content = f"{markup.paragraphs(note)}\n{sentence_list(sentences, outside)}"
+        return self._add(heading, content)
 
     def to_html(self) -> str:
         """Return the whole page."""

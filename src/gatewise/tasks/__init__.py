@@ -11,6 +11,7 @@ from gatewise.tasks import saving
 from gatewise.tasks.estimator import AbstractEstimator, Example
 from gatewise.tasks.forecaster import Forecaster
 from gatewise.tasks.language_model import LanguageModel
+from gatewise.tasks.sequence_tagger import SequenceTagger
 from gatewise.tasks.settings import setting
 from gatewise.tasks.text_classifier import TextClassifier
 
@@ -20,6 +21,7 @@ __all__ = [
     "Example",
     "Forecaster",
     "LanguageModel",
+    "SequenceTagger",
     "TextClassifier",
     "load",
     "load_example",
@@ -27,7 +29,7 @@ __all__ = [
 ]
 
 ESTIMATORS: Final[dict[str, Any]] = {
-    one.task: one for one in (Forecaster, LanguageModel, TextClassifier)
+    one.task: one for one in (Forecaster, LanguageModel, TextClassifier, SequenceTagger)
 }
 """Every estimator by the name of its task."""
 

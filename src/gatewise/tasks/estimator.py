@@ -54,8 +54,10 @@ class AbstractEstimator(ABC):
     task: ClassVar[str]
     """The name of the task in the shell and in saved models."""
 
-    headline: ClassVar[tuple[str, Mode]]
-    """The score by which it is compared with its baselines, and whether lower is better."""
+    @property
+    @abstractmethod
+    def headline(self) -> tuple[str, Mode]:
+        """The score by which it is compared with its baselines, and whether lower is better."""
 
     @classmethod
     @abstractmethod

@@ -57,7 +57,11 @@ class Forecaster(ForecastFields, AbstractEstimator):
     """
 
     task: ClassVar[str] = "forecaster"
-    headline: ClassVar[tuple[str, Mode]] = ("mae", "min")
+
+    @property
+    def headline(self) -> tuple[str, Mode]:
+        """The mean absolute error."""
+        return "mae", "min"
 
     @classmethod
     def example(cls) -> Example:

@@ -66,7 +66,11 @@ class LanguageModel(LanguageFields, AbstractEstimator):
     """
 
     task: ClassVar[str] = "language-model"
-    headline: ClassVar[tuple[str, Mode]] = ("perplexity", "min")
+
+    @property
+    def headline(self) -> tuple[str, Mode]:
+        """The perplexity."""
+        return "perplexity", "min"
 
     @classmethod
     def example(cls) -> Example:

@@ -57,7 +57,11 @@ class TextClassifier(TextClassifierFields, AbstractEstimator):
     """
 
     task: ClassVar[str] = "text-classifier"
-    headline: ClassVar[tuple[str, Mode]] = ("accuracy", "max")
+
+    @property
+    def headline(self) -> tuple[str, Mode]:
+        """Accuracy; the micro-averaged F1 of several labels."""
+        return ("f1_micro" if self.multi_label else "accuracy"), "max"
 
     @classmethod
     def example(cls) -> Example:

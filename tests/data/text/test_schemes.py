@@ -15,6 +15,7 @@ from gatewise.data.text import (
     Scheme,
     Span,
     as_tagged,
+    check_sentences,
     check_tags,
     convert_tags,
     infer_scheme,
@@ -258,3 +259,17 @@ def test_transitions_are_those_of_the_scheme(scheme: Scheme) -> None:
     for one, two in itertools.product(tags, repeat=2):
         steps = [(None, one), (one, two), (two, None)]
         assert all(is_allowed(*step, scheme) for step in steps) == ((one, two) in right)
+
+
+def test_sentences_are_held_to_a_scheme_or_read_as_conlleval_reads_them() -> None:
+    sentences = list(as_tagged([["a"], ["b", "c"]], [["B-x"], ["O", "I-x"]]))
+    with pytest.raises(InvalidValueError, match=r"number 1, token 1 'c': .* set repair"):
+        check_sentences(sentences, "BIO")
+    with pytest.warns(UserWarning, match=r"1 of 2 sentences break the scheme BIO .*token 1 'c'"):
+        check_sentences(sentences, "BIO", repair=True)
+    check_sentences(sentences[:1], "BIO")
+
+
+def test_a_tag_of_no_scheme_is_named_by_its_place() -> None:
+    with pytest.raises(InvalidValueError, match=r"^line 7: expected O, or B-.*got 'NOUN'"):
+        check_tags(["O", "NOUN"], "BIO", lambda position: f"line {6 + position}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gatewise.errors import GatewiseError, InvalidSettingsError
-from gatewise.tasks import Forecaster, LanguageModel
+from gatewise.errors import GatewiseError, InvalidSettingsError, InvalidTypeError
+from gatewise.tasks import Forecaster, LanguageModel, SequenceTagger
 from tasks.cases import QUICK, QUICK_LANGUAGE, sentences, waves
 
 
@@ -50,3 +50,14 @@ def test_texts_of_a_wrong_type_are_our_own_errors():
     assert "".join(model.generate("the", temperature=0, length=2))
     with pytest.raises(GatewiseError, match="the texts, number 1: expected a text"):
         LanguageModel(**QUICK_LANGUAGE).fit(["a", 3])
+
+
+def test_tokens_that_are_no_texts_are_refused_by_name():
+    with pytest.raises(InvalidTypeError, match="number 0: expected a text, got 3"):
+        SequenceTagger().fit([["a", 3]], [["O", "B"]], progress=False)
+
+
+@pytest.mark.parametrize("wrong", [3, object()])
+def test_what_is_no_source_of_sentences_is_refused(wrong: object):
+    with pytest.raises(InvalidTypeError, match=r"SequenceTagger\.fit: X|a list of texts"):
+        SequenceTagger().fit(wrong, progress=False)

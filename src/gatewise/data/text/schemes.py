@@ -136,11 +136,12 @@ def check_tags(
         place_of: Names the place of a token, counted from 0, in the message.
     """
     named = _scheme(scheme)
+    parse_tags(tags, place_of)
     ends = [None, *tags, None]
     for position, (before, after) in enumerate(itertools.pairwise(ends)):
+        at = min(position, len(tags) - 1)  # an unfinished span is named by its last token
         if is_allowed(before, after, named):
             continue
-        at = min(position, len(tags) - 1)  # an unfinished span is named by its last token
         where = f"tag {at}" if place_of is None else str(place_of(at))
         context = "at the beginning" if before is None else f"after {before!r}"
         got = f"{before!r} at the end" if after is None else f"{after!r} {context}"
@@ -148,6 +149,20 @@ def check_tags(
             where, f"tags in the scheme {scheme}", got,
             "Correct the tag, or name the scheme that the file is in.",
         )  # fmt: skip
+
+
+def check_sentences(sentences: Sequence[Tagged], scheme: str, *, repair: bool = False) -> None:
+    """Raise InvalidValueError at the first tag of all sentences that breaks the scheme.
+
+    Args:
+        sentences: Sentences with tags.
+        scheme: The scheme that they should keep to.
+        repair: Whether some may break it, with a warning: ``convert_tags`` with no scheme named
+            then reads them as conlleval would. Tags of no scheme are refused all the same.
+    """
+    for sentence in sentences:
+        parse_tags(sentence.tags, sentence.place_of)
+    _settle(_faults(sentences, _scheme(scheme)), len(sentences), scheme, repair=repair)
 
 
 def is_allowed(before: str | None, after: str | None, scheme: Scheme) -> bool:
@@ -196,15 +211,7 @@ def infer_scheme(sentences: Iterable[Tagged], *, repair: bool = False) -> Scheme
         scheme: _faults(kept, scheme) for scheme in _likely(prefixes)
     }
     scheme: Scheme = min(faults, key=lambda one: len(faults[one]))
-    broken = faults[scheme]
-    if broken and not repair:
-        raise broken[0]
-    if broken:
-        warnings.warn(
-            f"{len(broken)} of {len(kept)} sentences break the scheme {scheme} and are read as "
-            f"conlleval would. The first: {broken[0]}",
-            stacklevel=2,
-        )
+    _settle(faults[scheme], len(kept), scheme, repair=repair)
     return scheme
 
 
@@ -228,6 +235,22 @@ def _faults(sentences: Sequence[Tagged], scheme: Scheme) -> list[InvalidValueErr
     return faults
 
 
+def _settle(faults: list[InvalidValueError], count: int, scheme: str, *, repair: bool) -> None:
+    """Raise the first fault, or warn of all of them where they may be repaired."""
+    if faults and not repair:
+        first = faults[0]
+        raise InvalidValueError(
+            first.where, first.expected, first.got,
+            "Correct the tag, name the right scheme, or set repair to read it as conlleval does.",
+        )  # fmt: skip
+    if faults:
+        warnings.warn(
+            f"{len(faults)} of {count} sentences break the scheme {scheme} and are read as "
+            f"conlleval would. The first: {faults[0]}",
+            stacklevel=3,
+        )
+
+
 def parse_tag(tag: str) -> tuple[str, str]:
     """Return prefix and label of a tag.
 
@@ -241,6 +264,28 @@ def parse_tag(tag: str) -> tuple[str, str]:
             "Tags that are no spans have no scheme.",
         )  # fmt: skip
     return prefix, label
+
+
+def parse_tags(
+    tags: Sequence[str], place_of: Callable[[int], object] | None = None
+) -> list[tuple[str, str]]:
+    """Return prefix and label of each tag of a sentence.
+
+    Args:
+        tags: A tag for each token.
+        place_of: Names the place of a token, counted from 0, in a message.
+
+    Raises:
+        InvalidValueError: A prefix is not one of B, I, M, E, S, O; names the place.
+    """
+    parsed = []
+    for position, tag in enumerate(tags):
+        try:
+            parsed.append(parse_tag(tag))
+        except InvalidValueError as error:
+            where = f"tag {position}" if place_of is None else str(place_of(position))
+            raise InvalidValueError(where, error.expected, error.got, error.remedy) from None
+    return parsed
 
 
 def _is_span_tag(tag: str) -> bool:

@@ -1,4 +1,4 @@
-"""Pictures of forecasts, texts, classes, training and gates: arrays in, plotly figures out.
+"""Pictures of forecasts, texts, classes, tags, training and gates: arrays in, plotly figures out.
 
 Each figure carries its own caption and text alternative in ``layout.meta``, made from the numbers
 it shows; the page prints them. Names given by users are escaped, and long data are thinned, which
@@ -13,6 +13,7 @@ from gatewise.report.figures.horizon import horizon_error_figure
 from gatewise.report.figures.reliability import reliability_figure
 from gatewise.report.figures.tokens import rarity_figure, surprise_figure
 from gatewise.report.figures.training import training_curves_figure
+from gatewise.report.figures.transitions import transitions_figure
 
 __all__ = [
     "ForecastPanel",
@@ -25,4 +26,5 @@ __all__ = [
     "reliability_figure",
     "surprise_figure",
     "training_curves_figure",
+    "transitions_figure",
 ]

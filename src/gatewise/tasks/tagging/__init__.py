@@ -1,1 +1,1 @@
-"""What scores tags and spans."""
+"""Sequence tagging: what ``SequenceTagger`` is made of, and what scores tags and spans."""

@@ -51,21 +51,28 @@ class SpanScores:
             sum(counts.values()) for counts in (self._there, self._said, self._found)
         )
         accuracy = self.right_tokens / self.tokens if self.tokens else 0.0
-        return {**_scores(there, said, found), "accuracy": accuracy}
+        return {**precision_recall_f1(there, said, found), "accuracy": accuracy}
 
     def by_label(self) -> dict[str, dict[str, float]]:
         """Return precision, recall and F1 of each label, and its ``support``: spans in truth."""
         labels = sorted(self._there.keys() | self._said.keys())
         return {
             label: {
-                **_scores(self._there[label], self._said[label], self._found[label]),
+                **precision_recall_f1(self._there[label], self._said[label], self._found[label]),
                 "support": float(self._there[label]),
             }
             for label in labels
         }
 
 
-def _scores(there: int, said: int, found: int) -> dict[str, float]:
+def precision_recall_f1(there: int, said: int, found: int) -> dict[str, float]:
+    """Return the three scores; each is 0 where it has nothing to divide by.
+
+    Args:
+        there: How many there are in truth.
+        said: How many were predicted.
+        found: How many of both are the same.
+    """
     precision = found / said if said else 0.0
     recall = found / there if there else 0.0
     both = precision + recall

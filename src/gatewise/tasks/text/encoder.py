@@ -38,6 +38,7 @@ class EncoderShape:
         hidden_dropout: Features between layers that are dropped.
         output_dropout: Features of the last layer that are dropped.
         weight_dropout: Recurrent weights that are dropped.
+        extra_size: Features that ``read`` is given beside those of the embedding.
     """
 
     words: int
@@ -52,6 +53,7 @@ class EncoderShape:
     hidden_dropout: float = 0.0
     output_dropout: float = 0.0
     weight_dropout: float = 0.0
+    extra_size: int = 0
 
     @property
     def width(self) -> int:
@@ -94,7 +96,7 @@ class TokenEncoder(nn.Module):
         self.output_dropout = SequenceDropout(shape.output_dropout)
         ways = 2 if shape.bidirectional else 1
         outputs = [shape.hidden_size] * (shape.num_layers - 1) + [shape.last_size]
-        inputs = [shape.embedding_size, *(ways * size for size in outputs[:-1])]
+        inputs = [shape.embedding_size + shape.extra_size, *(ways * size for size in outputs[:-1])]
         self.layers = nn.ModuleList(
             build_layer(
                 shape.cell,
@@ -132,7 +134,7 @@ class TokenEncoder(nn.Module):
         states: list[State] | None = None,
         lengths: Int64[Tensor, "B"] | None = None,
     ) -> Encoded:
-        """Read the vectors of tokens; arguments and result as for a call."""
+        """Read the vectors of tokens, with the extra features behind them; else as a call."""
         y, after = self.input_dropout(vectors), []
         for k, layer in enumerate(cast("list[RecurrentNetwork]", list(self.layers))):
             if k:
