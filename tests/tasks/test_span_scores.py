@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from gatewise.errors import InvalidValueError
-from gatewise.tasks.tagging.span_scores import SpanScores, _scores
+from gatewise.tasks.tagging.span_scores import SpanScores, precision_recall_f1
 
 # Truth and guess of each token. Spans there: PER 0-2, LOC 3-4, LOC 4-6, ORG 7-8. Said: PER 0-2
 # (right), ORG 3-4 (label wrong), LOC 4-5 (too short), ORG 7-8 (right, though it begins with I).
@@ -54,7 +54,9 @@ def test_counts_add_up_over_sentences() -> None:
 def test_the_example_that_conlleval_is_published_with() -> None:
     # "processed 961 tokens with 459 phrases; found: 539 phrases; correct: 371.
     #  accuracy: 84.08%; precision: 68.83%; recall: 80.83%; FB1: 74.35"
-    shown = {name: round(100 * value, 2) for name, value in _scores(459, 539, 371).items()}
+    shown = {
+        name: round(100 * value, 2) for name, value in precision_recall_f1(459, 539, 371).items()
+    }
     assert shown == {"precision": 68.83, "recall": 80.83, "f1": 74.35}
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from gatewise.tasks import saving
 from gatewise.training import EpochRecord, FitResult, storage
+
+Model = TypeVar("Model")
+"""A network and what it knows of its data."""
 
 
 @dataclass(frozen=True)
@@ -51,3 +55,16 @@ class Course:
         held = storage.read_json(directory / saving.METRICS)
         history = [EpochRecord(**record) for record in held["history"]]
         return cls(history, held["best_epoch"], held["scores"], held["split"])
+
+
+@dataclass(frozen=True)
+class Fitted(Generic[Model]):
+    """What a fit gives.
+
+    Args:
+        model: The network and what it knows of its data.
+        course: How the fit went.
+    """
+
+    model: Model
+    course: Course

@@ -22,7 +22,7 @@ from gatewise.errors import (
 from gatewise.tasks import saving
 from gatewise.tasks.course import Course
 from gatewise.tasks.settings import checked_values
-from gatewise.training import Mode
+from gatewise.training import Mode, is_first_process
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +50,9 @@ class Example:
 
 class AbstractEstimator(ABC):
     """What all estimators share; subclasses are dataclasses with ``eq=False, repr=False``."""
+
+    _held_out: Any = None
+    """What the report shows, until the model is saved and loaded."""
 
     task: ClassVar[str]
     """The name of the task in the shell and in saved models."""
@@ -88,6 +91,10 @@ class AbstractEstimator(ABC):
     @abstractmethod
     def evaluate(self, X: Any) -> dict[str, dict[str, float]]:
         """Return named scores of the model beside those of naive baselines."""
+
+    @abstractmethod
+    def write_report(self, path: str | Path, X: Any = None) -> Path:
+        """Write scores, training and pictures as one page."""
 
     @abstractmethod
     def setting_faults(self) -> list[GatewiseError]:
@@ -140,7 +147,7 @@ class AbstractEstimator(ABC):
             InvalidFileError: It cannot be written; what was there is untouched.
         """
         self._check_fitted("save")
-        saving.write_model(Path(directory), self.task, self.get_params(), self._write)
+        saving.write_model(Path(directory), self.task, self.get_params(), self._write_all)
         return Path(directory)
 
     @classmethod
@@ -157,6 +164,28 @@ class AbstractEstimator(ABC):
         with saving.damage_named(path):
             estimator._read(path)
         return estimator
+
+    def _finish(self: Estimator, held_out: Any, directory: Path | None) -> Estimator:
+        """End a fit: keep what the report shows, and save if there is a run directory."""
+        self._held_out = held_out
+        if directory is not None and is_first_process():
+            self.save(directory)
+        return self
+
+    def _write_all(self, directory: Path) -> None:
+        self._write(directory)
+        if self._held_out is not None:
+            self.write_report(directory / saving.REPORT)
+
+    def _check_shown(self, held_out: object, data: str) -> None:
+        """Refuse a report without data: a loaded model holds none."""
+        if held_out is None:
+            raise InvalidValueError(
+                f"{type(self).__name__}.write_report: X",
+                data,
+                "none, and a loaded model holds no data",
+                "Pass what it should be shown on.",
+            )
 
     @property
     def _fitted(self) -> bool:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from gatewise.data import Panel, PanelSchema, build_panel, load_example, read_frame
-from gatewise.errors import InvalidTypeError, InvalidValueError
+from gatewise.errors import InvalidTypeError
+from gatewise.tasks.course import Fitted
 from gatewise.tasks.estimator import AbstractEstimator, Example
 from gatewise.tasks.forecast import storage
 from gatewise.tasks.forecast.backtest import backtest, last_origins
@@ -22,8 +23,8 @@ from gatewise.tasks.forecast.fields import ForecastFields
 from gatewise.tasks.forecast.frames import forecast_frame
 from gatewise.tasks.forecast.model import ForecastModel
 from gatewise.tasks.forecast.network import ForecastNetwork
-from gatewise.tasks.forecast.training import Fitted, HeldOut, fit_forecast
-from gatewise.training import Mode, is_first_process
+from gatewise.tasks.forecast.training import HeldOut, fit_forecast
+from gatewise.training import Mode
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -119,10 +120,7 @@ class Forecaster(ForecastFields, AbstractEstimator):
             settings, panel, later, directory=directory, resume=resume, progress=progress
         )
         self._adopt(fitted)
-        self._held_out = held_out
-        if directory is not None and is_first_process():
-            self.save(directory)
-        return self
+        return self._finish(held_out, directory)
 
     def predict(self, X: Any, future: Any = None) -> pd.DataFrame:
         """Forecast the ``horizon`` steps after the last row with a target of each series.
@@ -238,13 +236,7 @@ class Forecaster(ForecastFields, AbstractEstimator):
         if X is not None:
             panel = self._panel("write_report", X)
             held_out = HeldOut(panel, [(0, len(series)) for series in panel.series], "given table")
-        if held_out is None:
-            raise InvalidValueError(
-                "Forecaster.write_report: X",
-                "a table",
-                "none, and a loaded model holds no data",
-                "Pass the table to forecast.",
-            )
+        self._check_shown(held_out, "a table")
         fitted = Fitted(self.model_, self._course)
         return write_report(Path(path), fitted, held_out, self.get_params())
 
@@ -259,18 +251,14 @@ class Forecaster(ForecastFields, AbstractEstimator):
             panel, self.model_.network.head, np.concatenate(outputs), every, panel.lengths
         )
 
-    def _adopt(self, fitted: Fitted) -> None:
+    def _adopt(self, fitted: Fitted[ForecastModel]) -> None:
         self.model_: ForecastModel = fitted.model
         self.network_: ForecastNetwork = fitted.model.network
         self.schema_: PanelSchema = fitted.model.schema
         self._adopt_course(fitted.course)
-        self._held_out: HeldOut | None = None
 
     def _write(self, directory: Path) -> None:
-        fitted = Fitted(self.model_, self._course)
-        storage.write(directory, fitted)
-        if self._held_out is not None:
-            self.write_report(directory / "report.html")
+        storage.write(directory, Fitted(self.model_, self._course))
 
     def _read(self, directory: Path) -> None:
         self._adopt(storage.read(directory))

@@ -15,7 +15,7 @@ from gatewise.data.text import pad
 from gatewise.errors import InvalidTypeError, InvalidValueError
 from gatewise.tasks.estimator import AbstractEstimator, Example
 from gatewise.tasks.language import storage
-from gatewise.tasks.language.corpus import Language, Reader, work_directory, write_corpus
+from gatewise.tasks.language.corpus import Language, work_directory, write_corpus
 from gatewise.tasks.language.describe import describe
 from gatewise.tasks.language.example import python_documentation
 from gatewise.tasks.language.fields import LanguageFields
@@ -29,7 +29,7 @@ from gatewise.tasks.language.training import (
     fit_language,
     score_corpus,
 )
-from gatewise.training import Mode, is_first_process
+from gatewise.training import Mode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,7 +125,7 @@ class LanguageModel(LanguageFields, AbstractEstimator):
             raise InvalidTypeError(where, "nothing", type(y).__name__, "Pass the texts as X.")
         directory = None if run_dir is None else Path(run_dir)
         held_out = None if validation is None else settings.reader("fit", validation)
-        fitted, self._held_out = fit_language(
+        fitted, shown = fit_language(
             settings,
             settings.reader("fit", X),
             held_out,
@@ -134,9 +134,7 @@ class LanguageModel(LanguageFields, AbstractEstimator):
             progress=progress,
         )
         self._adopt(fitted)
-        if directory is not None and is_first_process():
-            self.save(directory)
-        return self
+        return self._finish(shown, directory)
 
     def generate(
         self,
@@ -311,9 +309,6 @@ class LanguageModel(LanguageFields, AbstractEstimator):
 
     def _write(self, directory: Path) -> None:
         storage.write(directory, self._fit)
-        if self._held_out is not None:
-            self.write_report(directory / "report.html")
 
     def _read(self, directory: Path) -> None:
         self._adopt(storage.read(directory))
-        self._held_out: Reader | None = None

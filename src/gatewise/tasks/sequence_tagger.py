@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from gatewise.data.text import Tagged, tokenizer
-from gatewise.errors import InvalidTypeError, InvalidValueError
+from gatewise.errors import InvalidTypeError
+from gatewise.tasks.course import Fitted
 from gatewise.tasks.estimator import AbstractEstimator, Example
 from gatewise.tasks.tagging import storage
 from gatewise.tasks.tagging.describe import describe
@@ -21,8 +22,8 @@ from gatewise.tasks.tagging.fields import TaggingFields
 from gatewise.tasks.tagging.model import TaggerModel
 from gatewise.tasks.tagging.network import TaggerNetwork
 from gatewise.tasks.tagging.sentences import SentenceSet
-from gatewise.tasks.tagging.training import Fitted, HeldOut, fit_tagger
-from gatewise.training import Mode, is_first_process
+from gatewise.tasks.tagging.training import HeldOut, fit_tagger
+from gatewise.training import Mode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,10 +129,7 @@ class SequenceTagger(TaggingFields, AbstractEstimator):
             settings, records, held, directory=directory, resume=resume, progress=progress
         )
         self._adopt(fitted)
-        self._held_out = held_out
-        if directory is not None and is_first_process():
-            self.save(directory)
-        return self
+        return self._finish(held_out, directory)
 
     def predict(self, X: Any) -> list[list[str]]:
         """Return a tag for each token.
@@ -271,13 +269,7 @@ class SequenceTagger(TaggingFields, AbstractEstimator):
         held_out = self._held_out
         if X is not None:
             held_out = HeldOut(self._settled("write_report", X, y), "given")
-        if held_out is None:
-            raise InvalidValueError(
-                "SequenceTagger.write_report: X",
-                "tagged sentences",
-                "none, and a loaded model holds no data",
-                "Pass the sentences to show it on.",
-            )
+        self._check_shown(held_out, "tagged sentences")
         fitted = Fitted(self.model_, self._course)
         return write_report(Path(path), fitted, held_out, self.get_params())
 
@@ -295,17 +287,14 @@ class SequenceTagger(TaggingFields, AbstractEstimator):
         records = self._settled(method, X, y)
         return evaluate(self.model_, records)
 
-    def _adopt(self, fitted: Fitted) -> None:
+    def _adopt(self, fitted: Fitted[TaggerModel]) -> None:
         self.model_: TaggerModel = fitted.model
         self.network_: TaggerNetwork = fitted.model.network
         self.tags_ = fitted.model.tags
         self._adopt_course(fitted.course)
-        self._held_out: HeldOut | None = None
 
     def _write(self, directory: Path) -> None:
         storage.write(directory, Fitted(self.model_, self._course))
-        if self._held_out is not None:
-            self.write_report(directory / "report.html")
 
     def _read(self, directory: Path) -> None:
         self._adopt(storage.read(directory))

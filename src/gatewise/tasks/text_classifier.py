@@ -21,9 +21,10 @@ from gatewise.tasks.classification.fields import TextClassifierFields
 from gatewise.tasks.classification.model import ClassifierModel
 from gatewise.tasks.classification.network import ClassifierNetwork
 from gatewise.tasks.classification.scores import decided
-from gatewise.tasks.classification.training import Fitted, HeldOut, fit_classifier
+from gatewise.tasks.classification.training import HeldOut, fit_classifier
+from gatewise.tasks.course import Fitted
 from gatewise.tasks.estimator import AbstractEstimator, Example
-from gatewise.training import Mode, is_first_process
+from gatewise.training import Mode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,10 +116,7 @@ class TextClassifier(TextClassifierFields, AbstractEstimator):
             settings, texts, held, directory=directory, resume=resume, progress=progress
         )
         self._adopt(fitted)
-        self._held_out = held_out
-        if directory is not None and is_first_process():
-            self.save(directory)
-        return self
+        return self._finish(held_out, directory)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the label of each text.
@@ -234,13 +232,7 @@ class TextClassifier(TextClassifierFields, AbstractEstimator):
         held_out = self._held_out
         if X is not None:
             held_out = HeldOut(self._labelled("write_report", X, y), "given")
-        if held_out is None:
-            raise InvalidValueError(
-                "TextClassifier.write_report: X",
-                "labelled texts",
-                "none, and a loaded model holds no data",
-                "Pass the texts to classify.",
-            )
+        self._check_shown(held_out, "labelled texts")
         fitted = Fitted(self.model_, self._course)
         return write_report(Path(path), fitted, held_out, self.get_params())
 
@@ -273,18 +265,14 @@ class TextClassifier(TextClassifierFields, AbstractEstimator):
         labels[:] = [tuple(self.classes_[row].tolist()) for row in chosen]
         return labels
 
-    def _adopt(self, fitted: Fitted) -> None:
+    def _adopt(self, fitted: Fitted[ClassifierModel]) -> None:
         self.model_: ClassifierModel = fitted.model
         self.network_: ClassifierNetwork = fitted.model.network
         self.classes_ = np.array(fitted.model.labels.tokens)
         self._adopt_course(fitted.course)
-        self._held_out: HeldOut | None = None
 
     def _write(self, directory: Path) -> None:
-        fitted = Fitted(self.model_, self._course)
-        storage.write(directory, fitted)
-        if self._held_out is not None:
-            self.write_report(directory / "report.html")
+        storage.write(directory, Fitted(self.model_, self._course))
 
     def _read(self, directory: Path) -> None:
         self._adopt(storage.read(directory))

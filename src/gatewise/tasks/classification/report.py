@@ -18,7 +18,8 @@ from gatewise.tasks.classification.scores import (
     decided,
     reliability,
 )
-from gatewise.tasks.classification.training import Fitted, HeldOut
+from gatewise.tasks.classification.training import HeldOut
+from gatewise.tasks.course import Fitted
 from gatewise.tasks.report_parts import add_scores, add_settings, add_training
 
 SCORED: Final = 20_000
@@ -34,7 +35,7 @@ _SHOWN: Final = {"accuracy": "Accuracy", "f1_micro": "Micro F1", "f1_macro": "Ma
 
 
 def write_report(
-    path: Path, fitted: Fitted, held_out: HeldOut, settings: Mapping[str, Any]
+    path: Path, fitted: Fitted[ClassifierModel], held_out: HeldOut, settings: Mapping[str, Any]
 ) -> Path:
     """Write the page.
 

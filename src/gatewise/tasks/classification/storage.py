@@ -14,15 +14,14 @@ from gatewise.tasks.classification.model import ClassifierModel
 from gatewise.tasks.classification.network import ClassifierNetwork, ClassifierShape
 from gatewise.tasks.classification.pretrained import PREFIX
 from gatewise.tasks.classification.reading import TextReader
-from gatewise.tasks.classification.training import Fitted
-from gatewise.tasks.course import Course
+from gatewise.tasks.course import Course, Fitted
 from gatewise.training import storage
 
 _BASELINES: Final = "baselines."
 """Of the names of what is no weight of the network."""
 
 
-def write(directory: Path, fitted: Fitted) -> None:
+def write(directory: Path, fitted: Fitted[ClassifierModel]) -> None:
     """Write weights, schema and metrics into a directory."""
     model = fitted.model
     counted = {_BASELINES + name: held for name, held in model.baselines.to_tensors().items()}
@@ -42,7 +41,7 @@ def write(directory: Path, fitted: Fitted) -> None:
     fitted.course.write(directory)
 
 
-def read(directory: Path) -> Fitted:
+def read(directory: Path) -> Fitted[ClassifierModel]:
     """Return what ``write`` wrote.
 
     Raises:

@@ -25,21 +25,8 @@ from gatewise.tasks.classification.pretrained import (
 )
 from gatewise.tasks.classification.reading import TextReader, require_words
 from gatewise.tasks.classification.task import ClassifierTask
-from gatewise.tasks.course import Course
+from gatewise.tasks.course import Course, Fitted
 from gatewise.training import fit
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What a fit gives.
-
-    Args:
-        model: The network and what it knows of its texts.
-        course: How the fit went.
-    """
-
-    model: ClassifierModel
-    course: Course
 
 
 @dataclass(frozen=True)
@@ -65,7 +52,7 @@ def fit_classifier(
     directory: Path | None = None,
     resume: bool = False,
     progress: bool = False,
-) -> tuple[Fitted, HeldOut]:
+) -> tuple[Fitted[ClassifierModel], HeldOut]:
     """Fit a classifier to texts.
 
     Args:

@@ -11,11 +11,12 @@ import torch
 
 from gatewise.data import Panel
 from gatewise.report import Report, figures
+from gatewise.tasks.course import Fitted
 from gatewise.tasks.forecast.baselines import Baselines
 from gatewise.tasks.forecast.evaluation import MODEL, Evaluation, evaluate
 from gatewise.tasks.forecast.frames import window_times
 from gatewise.tasks.forecast.model import ForecastModel, ModelWindows
-from gatewise.tasks.forecast.training import Fitted, HeldOut, honest_scores
+from gatewise.tasks.forecast.training import HeldOut, honest_scores
 from gatewise.tasks.report_parts import add_scores, add_settings, add_training
 
 PANELS = 6
@@ -29,7 +30,7 @@ HISTORY = 3
 
 
 def write_report(
-    path: Path, fitted: Fitted, held_out: HeldOut, settings: Mapping[str, Any]
+    path: Path, fitted: Fitted[ForecastModel], held_out: HeldOut, settings: Mapping[str, Any]
 ) -> Path:
     """Write the page.
 

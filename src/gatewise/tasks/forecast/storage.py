@@ -8,15 +8,14 @@ import torch
 
 from gatewise.data import PanelScale, PanelSchema
 from gatewise.tasks import saving
-from gatewise.tasks.course import Course
+from gatewise.tasks.course import Course, Fitted
 from gatewise.tasks.forecast.model import ForecastModel
 from gatewise.tasks.forecast.network import ForecastNetwork
 from gatewise.tasks.forecast.shape import NetworkShape
-from gatewise.tasks.forecast.training import Fitted
 from gatewise.training import storage
 
 
-def write(directory: Path, fitted: Fitted) -> None:
+def write(directory: Path, fitted: Fitted[ForecastModel]) -> None:
     """Write weights, schema and metrics into a directory."""
     model = fitted.model
     storage.atomic_write_tensors(directory / saving.WEIGHTS, model.network.state_dict(), {})
@@ -33,7 +32,7 @@ def write(directory: Path, fitted: Fitted) -> None:
     fitted.course.write(directory)
 
 
-def read(directory: Path) -> Fitted:
+def read(directory: Path) -> Fitted[ForecastModel]:
     """Return what ``write`` wrote.
 
     Raises:

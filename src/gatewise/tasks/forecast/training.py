@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from gatewise.data import Panel
-from gatewise.tasks.course import Course
+from gatewise.tasks.course import Course, Fitted
 from gatewise.tasks.forecast.baselines import seasonal_error
 from gatewise.tasks.forecast.evaluation import MODEL, Evaluation, evaluate
 from gatewise.tasks.forecast.fields import ForecastFields
@@ -27,19 +27,6 @@ from gatewise.tasks.forecast.task import (
     parts,
 )
 from gatewise.training import fit
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What a fit gives.
-
-    Args:
-        model: The network and what it knows of its data.
-        course: How the fit went.
-    """
-
-    model: ForecastModel
-    course: Course
 
 
 @dataclass(frozen=True)
@@ -67,7 +54,7 @@ def fit_forecast(
     directory: Path | None = None,
     resume: bool = False,
     progress: bool = False,
-) -> tuple[Fitted, HeldOut]:
+) -> tuple[Fitted[ForecastModel], HeldOut]:
     """Fit a model to a panel.
 
     Args:

@@ -12,10 +12,11 @@ import torch
 from gatewise.data.text import parse_tag
 from gatewise.nn import CRF
 from gatewise.report import Report, TaggedSentence, figures
+from gatewise.tasks.course import Fitted
 from gatewise.tasks.report_parts import add_scores, add_settings, add_training
 from gatewise.tasks.tagging.evaluation import MODEL, Evaluation, evaluate, headline_score
 from gatewise.tasks.tagging.model import TaggerModel
-from gatewise.tasks.tagging.training import Fitted, HeldOut
+from gatewise.tasks.tagging.training import HeldOut
 
 HARDEST = 8
 """Sentences that are shown."""
@@ -31,7 +32,7 @@ LEAST = 10
 
 
 def write_report(
-    path: Path, fitted: Fitted, held_out: HeldOut, settings: Mapping[str, Any]
+    path: Path, fitted: Fitted[TaggerModel], held_out: HeldOut, settings: Mapping[str, Any]
 ) -> Path:
     """Write the page.
 

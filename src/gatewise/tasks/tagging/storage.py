@@ -10,17 +10,16 @@ from torch import Tensor
 
 from gatewise.nn import CRF
 from gatewise.tasks import saving
-from gatewise.tasks.course import Course
+from gatewise.tasks.course import Course, Fitted
 from gatewise.tasks.tagging.baselines import TagBaselines
 from gatewise.tasks.tagging.features import TokenFeatures
 from gatewise.tasks.tagging.model import TaggerModel
 from gatewise.tasks.tagging.network import TaggerNetwork, TaggerShape
 from gatewise.tasks.tagging.tags import TagSet
-from gatewise.tasks.tagging.training import Fitted
 from gatewise.training import storage
 
 
-def write(directory: Path, fitted: Fitted) -> None:
+def write(directory: Path, fitted: Fitted[TaggerModel]) -> None:
     """Write weights, vocabularies and metrics into a directory."""
     model = fitted.model
     head = model.network.head
@@ -40,7 +39,7 @@ def write(directory: Path, fitted: Fitted) -> None:
     fitted.course.write(directory)
 
 
-def read(directory: Path) -> Fitted:
+def read(directory: Path) -> Fitted[TaggerModel]:
     """Return what ``write`` wrote.
 
     Raises:

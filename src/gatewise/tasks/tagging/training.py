@@ -11,7 +11,7 @@ import torch
 
 from gatewise.data.text import Buckets, Tagged, WordVectors, read_vectors
 from gatewise.errors import InvalidValueError
-from gatewise.tasks.course import Course
+from gatewise.tasks.course import Course, Fitted
 from gatewise.tasks.tagging.baselines import TagBaselines
 from gatewise.tasks.tagging.evaluation import evaluate, headline_score
 from gatewise.tasks.tagging.features import TokenFeatures
@@ -21,19 +21,6 @@ from gatewise.tasks.tagging.network import TaggerNetwork, TaggerShape
 from gatewise.tasks.tagging.tags import TagSet, repaired
 from gatewise.tasks.tagging.task import TaggingTask
 from gatewise.training import fit
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What a fit gives.
-
-    Args:
-        model: The network and what it knows of its data.
-        course: How the fit went.
-    """
-
-    model: TaggerModel
-    course: Course
 
 
 @dataclass(frozen=True)
@@ -57,7 +44,7 @@ def fit_tagger(
     directory: Path | None = None,
     resume: bool = False,
     progress: bool = False,
-) -> tuple[Fitted, HeldOut]:
+) -> tuple[Fitted[TaggerModel], HeldOut]:
     """Fit a model to sentences.
 
     Args:
