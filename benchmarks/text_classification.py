@@ -15,9 +15,9 @@ The sets, none with vectors or texts from elsewhere:
   are the development split.
 
 The linear model is scikit-learn's logistic regression on TF-IDF of words and bigrams, or of one to
-three Chinese characters, with the regularisation that is best on the development split. Settings
-of ours were chosen by `--search`, which sees the development split alone and writes
-`results/text_classification_search.md`; the outcome of the test is in
+three Chinese characters, with the regularisation that is best on the development split. So are the
+settings of ours, among those of `SEARCH`: `--search` tries them, does not see the test split at
+all, and writes `results/text_classification_search.md`. The outcome of the test is in
 `results/text_classification.md`.
 """
 
