@@ -136,6 +136,26 @@ SEARCH: list[tuple[str, dict[str, Any]]] = [
     ("wnut17", {}),
     ("wnut17", {"learning_rate": 1e-3, "decay": 0.95, "patience": 4}),
     ("wnut17", {"constraints": False}),
+    (
+        "wnut17",
+        {
+            "casing_size": 10,
+            "word_dropout": 0.2,
+            "unknown_share": 0.8,
+            "character_hidden_size": 50,
+            "max_epochs": 14,
+        },
+    ),
+    (
+        "wnut17",
+        {
+            "casing_size": 10,
+            "word_dropout": 0.1,
+            "characters": "cnn",
+            "character_hidden_size": 50,
+            "max_epochs": 14,
+        },
+    ),
     ("ud_en_ewt", {}),
     (
         "ud_en_ewt",

@@ -11,7 +11,8 @@ from gatewise.tasks.tagging.report import SHOWN_TOKENS
 from tasks.tagging_cases import LEARNS, QUICK_TAGGER, tagged_names
 
 PARTS = (
-    "Scores", "Labels", "Training", "Transitions", "Calibration", "Hardest sentences", "Settings",
+    "Scores", "Labels", "Confusions", "Training", "Transitions", "Calibration",
+    "Hardest sentences", "Settings",
 )  # fmt: skip
 
 
@@ -38,6 +39,14 @@ def test_the_hardest_sentence_comes_first_and_its_faults_are_marked(tmp_path: Pa
     assert "the sentences, number 20" in first
     assert "&lt;Brin&gt;" in first
     assert "<small>true B-PER</small><small>said B-LOC</small>" in first
+
+
+def test_confusions_are_those_of_labels_wherever_spans_begin(tmp_path: Path):
+    model = SequenceTagger(**LEARNS).fit(*tagged_names(), progress=False)
+    X = [["in", "Alva"], ["in", "Brin"], ["Mr", "Alva", "Brin"]]
+    y = [["O", "B-PER"], ["O", "B-LOC"], ["O", "B-PER", "B-PER"]]  # the last is said in one span
+    page = model.write_report(tmp_path / "report.html", X, y).read_text()
+    assert "Most often mistaken: PER for LOC, 1 of 3 tokens." in page
 
 
 def test_of_a_long_sentence_the_faults_are_shown(tmp_path: Path):

@@ -10,15 +10,12 @@ from gatewise.report import theme
 from gatewise.report.figures.lines import base_figure, line_style, numbers
 
 
-def calibration_figure(
-    levels: ArrayLike, observed: ArrayLike, *, of: str = "that fell inside each interval"
-) -> go.Figure:
-    """Draw the share of what came true against the share that was promised.
+def calibration_figure(levels: ArrayLike, observed: ArrayLike) -> go.Figure:
+    """Draw the share of values that fell inside each interval against the share it promises.
 
     Args:
-        levels: K nominal coverages, quantile levels or mean probabilities in [0, 1].
+        levels: K nominal coverages or quantile levels in [0, 1].
         observed: K observed shares in [0, 1].
-        of: What the observed share is a share of, for the text alternative.
 
     Returns:
         A figure; points on the diagonal are perfectly calibrated.
@@ -59,7 +56,7 @@ def calibration_figure(
         figure,
         height=400,
         caption=_caption(nominal, share),
-        alt=f"Line chart of the observed share {of} against the promised share.",
+        alt="Line chart of the observed share inside each interval against the promised share.",
         hovermode="closest",
     )
 

@@ -22,16 +22,17 @@ _NAME_LIMIT = 18
 """Letters of a name on an axis."""
 
 
-def confusion_figure(counts: ArrayLike, names: Sequence[str]) -> go.Figure:
+def confusion_figure(counts: ArrayLike, names: Sequence[str], unit: str = "texts") -> go.Figure:
     """Draw how often each class is taken for each.
 
     Args:
-        counts: C×C texts, a row for each true class and a column for each predicted one.
+        counts: C×C numbers, a row for each true class and a column for each predicted one.
         names: Of the C classes.
+        unit: What is counted, in the plural.
 
     Returns:
         A figure. Colours show the share of each row. Of more than 20 classes, those with the most
-        texts are drawn and the others are one row and one column, which the caption says.
+        of them are drawn and the others are one row and one column, which the caption says.
 
     Raises:
         InvalidValueError: The matrix is not C×C, or empty.
@@ -87,7 +88,7 @@ def confusion_figure(counts: ArrayLike, names: Sequence[str]) -> go.Figure:
     return base_figure(
         figure,
         height=90 + max(120, 28 * len(shown)),
-        caption=_caption(table, shown, len(names)),
+        caption=_caption(table, shown, len(names), unit),
         alt=f"Heatmap of true against predicted classes, {len(shown)} rows and columns.",
         hovermode="closest",
         margin={"t": 60},
@@ -111,9 +112,9 @@ def _cut(name: str) -> str:
     return name if len(name) <= _NAME_LIMIT else f"{name[: _NAME_LIMIT - 1]}…"
 
 
-def _caption(table: np.ndarray, shown: list[str], classes: int) -> list[str]:
+def _caption(table: np.ndarray, shown: list[str], classes: int, unit: str) -> list[str]:
     parts = [
-        "Each cell counts texts, none where it is empty; the darker, the larger the share of its"
+        f"Each cell counts {unit}, none where it is empty; the darker, the larger the share of its"
         " row. Columns have the numbers of the rows."
     ]
     wrong = table.copy()
@@ -122,7 +123,7 @@ def _caption(table: np.ndarray, shown: list[str], classes: int) -> list[str]:
         i, j = np.unravel_index(int(wrong.argmax()), wrong.shape)
         parts.append(
             f"Most often mistaken: {shown[i]} for {shown[j]}, {wrong[i, j]:,} of"
-            f" {table[i].sum():,} texts."
+            f" {table[i].sum():,} {unit}."
         )
     if classes > CLASS_LIMIT:
         parts.append(

@@ -12,14 +12,10 @@ from jaxtyping import Bool, Float
 from gatewise.report import Report, figures
 from gatewise.tasks.classification.evaluation import MODEL, Evaluation, evaluate
 from gatewise.tasks.classification.model import ClassifierModel
-from gatewise.tasks.classification.scores import (
-    class_table,
-    confidences,
-    decided,
-    reliability,
-)
+from gatewise.tasks.classification.scores import class_table, confidences, decided
 from gatewise.tasks.classification.training import HeldOut
 from gatewise.tasks.course import Fitted
+from gatewise.tasks.reliability import reliability
 from gatewise.tasks.report_parts import add_scores, add_settings, add_training
 
 SCORED: Final = 20_000

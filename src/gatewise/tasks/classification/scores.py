@@ -12,8 +12,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-BINS: Final = 10
-"""Of confidence, equally wide, for the calibration error."""
+from gatewise.tasks.reliability import reliability
 
 _LEAST: Final = float(np.finfo(np.float64).eps)
 """Probability below which the log loss does not look, as in scikit-learn."""
@@ -114,36 +113,3 @@ def confidences(
     if multi_label:
         return np.maximum(probabilities, 1 - probabilities).ravel(), right.ravel()
     return probabilities.max(1), right.all(1)
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """How often decisions are right, by how sure they are; K bins that are not empty.
-
-    Args:
-        confidence: Mean confidence in each bin.
-        accuracy: Share of right decisions in it.
-        count: Decisions in it.
-        error: Expected calibration error: the mean gap between the two, weighted by ``count``.
-
-    Source:
-        C. Guo et al., "On calibration of modern neural networks", ICML 2017, arXiv:1706.04599.
-    """
-
-    confidence: Float[np.ndarray, "K"]
-    accuracy: Float[np.ndarray, "K"]
-    count: Int[np.ndarray, "K"]
-    error: float
-
-
-def reliability(
-    confidence: Float[np.ndarray, "M"], right: Bool[np.ndarray, "M"], bins: int = BINS
-) -> Reliability:
-    """Return how well M confidences, 0 to 1, foretell which decisions are right."""
-    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    count = np.bincount(place, minlength=bins)
-    full = count > 0
-    mean = np.bincount(place, confidence, bins)[full] / count[full]
-    share = np.bincount(place, right, bins)[full] / count[full]
-    error = float((np.abs(share - mean) * count[full]).sum() / count.sum())
-    return Reliability(mean, share, count[full], error)

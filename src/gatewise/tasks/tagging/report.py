@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from gatewise.data.text import parse_tag
 from gatewise.nn import CRF
 from gatewise.report import Report, TaggedSentence, figures
 from gatewise.tasks.course import Fitted
+from gatewise.tasks.reliability import reliability
 from gatewise.tasks.report_parts import add_scores, add_settings, add_training
 from gatewise.tasks.tagging.evaluation import MODEL, Evaluation, evaluate, headline_score
 from gatewise.tasks.tagging.model import TaggerModel
@@ -23,12 +25,6 @@ HARDEST = 8
 
 SHOWN_TOKENS = 60
 """Tokens of a sentence that are shown."""
-
-BINS = 10
-"""Groups of tokens by their confidence."""
-
-LEAST = 10
-"""Tokens of such a group at least: of fewer the share means nothing."""
 
 
 def write_report(
@@ -53,6 +49,7 @@ def write_report(
     _headline(report, model, evaluation)
     add_scores(report, evaluation.scores, _score_note(model, tokens, held_out))
     _labels(report, model, evaluation)
+    _confusions(report, model, evaluation)
     add_training(report, fitted.course)
     _transitions(report, model)
     _calibration(report, model, evaluation)
@@ -123,22 +120,30 @@ def _transitions(report: Report, model: TaggerModel) -> None:
     report.figure("Transitions", figure)
 
 
+def _confusions(report: Report, model: TaggerModel, evaluation: Evaluation) -> None:
+    """Which kind of token is taken for which; of spans their labels, wherever they begin."""
+
+    def kind(tag: str) -> str:
+        return parse_tag(tag)[1] if model.tags.spans and tag != "O" else tag
+
+    pairs = Counter(
+        (kind(true), kind(taken))
+        for one, tags in zip(evaluation.sentences.sentences, evaluation.said, strict=True)
+        for true, taken in zip(one.tags, tags, strict=True)
+    )
+    names = sorted({name for pair in pairs for name in pair})
+    if len(names) < 2:
+        return  # spans without labels that leave nothing outside: nothing to mistake
+    counts = [[pairs[true, taken] for taken in names] for true in names]
+    shown = [name or "(none)" for name in names]
+    report.figure("Confusions", figures.confusion_figure(counts, shown, "tokens"))
+
+
 def _calibration(report: Report, model: TaggerModel, evaluation: Evaluation) -> None:
     """Whether tokens of which the model is sure to some degree are right as often."""
-    promised, held = model.confidences(evaluation.sentences)
-    group = np.minimum((promised * BINS).astype(np.int64), BINS - 1)
-    kept = [k for k in range(BINS) if (group == k).sum() >= LEAST]
-    if not kept:
-        return
-    figure = figures.calibration_figure(
-        [float(promised[group == k].mean()) for k in kept],
-        [float(held[group == k].mean()) for k in kept],
-        of="of tokens with the right tag",
-    )
-    note = (
-        "Tokens by the probability of their likeliest tag, all tags of the sentence considered,"
-        " and how many of them have it."
-    )
+    held = reliability(*model.confidences(evaluation.sentences))
+    figure = figures.reliability_figure(held.confidence, held.accuracy, held.count, held.error)
+    note = "Tokens by the probability of their likeliest tag, all tags of the sentence considered."
     report.figure("Calibration", figure, note=note)
 
 
