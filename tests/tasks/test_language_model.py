@@ -56,6 +56,10 @@ def prepared(tmp_path: Path, **changes: Any) -> tuple[LanguageModel, LanguageNet
     return settings, network, corpus
 
 
+def task_of(corpus: TokenFile, settings: LanguageModel) -> LanguageTask:
+    return LanguageTask(corpus, corpus, [1] * (1 + int(corpus.tokens.max())), settings)
+
+
 # --- what it learns from
 
 
@@ -122,7 +126,7 @@ def test_windows_go_on_from_the_state_before(tmp_path: Path) -> None:
     settings, network, corpus = prepared(
         tmp_path, input_dropout=0.0, hidden_dropout=0.0, output_dropout=0.0, streams=3, steps=5
     )
-    task = LanguageTask(corpus, corpus, settings)
+    task = task_of(corpus, settings)
     batches = task.batches(1, torch.Generator())
     task.carry({})
     with torch.no_grad():
@@ -146,8 +150,8 @@ def test_parts_of_the_streams_are_the_whole(tmp_path: Path) -> None:
     settings, network, corpus = prepared(
         tmp_path, output_dropout=0.0, input_dropout=0.0, hidden_dropout=0.0, streams=5
     )
-    whole = LanguageTask(corpus, corpus, settings)
-    halves = [LanguageTask(corpus, corpus, settings) for _ in range(2)]
+    whole = task_of(corpus, settings)
+    halves = [task_of(corpus, settings) for _ in range(2)]
     for task in (whole, *halves):
         batches = task.batches(1, torch.Generator())
     for indices in batches[:3]:
@@ -160,13 +164,13 @@ def test_parts_of_the_streams_are_the_whole(tmp_path: Path) -> None:
 
 def test_penalties_are_those_of_the_paper_and_not_part_of_the_loss(tmp_path: Path) -> None:
     settings, network, corpus = prepared(tmp_path, activation_penalty=2.0, slowness_penalty=3.0)
-    task = LanguageTask(corpus, corpus, settings)
+    task = task_of(corpus, settings)
     indices = task.batches(1, torch.Generator())[0]
     torch.manual_seed(1)
     step = task.loss(network, indices)
     window = task._read(corpus).window(0, settings.steps)
     torch.manual_seed(1)
-    loss, encoded = network(window.inputs, window.targets)
+    loss, encoded, _ = network(window.inputs, window.targets)
     penalty = 2 * (encoded.output**2).mean()
     penalty += 3 * ((encoded.raw[1:] - encoded.raw[:-1]) ** 2).mean()
     torch.testing.assert_close(step.total, (loss * step.weight).detach())
@@ -176,7 +180,7 @@ def test_penalties_are_those_of_the_paper_and_not_part_of_the_loss(tmp_path: Pat
 
 def test_short_windows_count_less(tmp_path: Path) -> None:
     settings, network, corpus = prepared(tmp_path, variable_steps=True, steps=20)
-    task = LanguageTask(corpus, corpus, settings)
+    task = task_of(corpus, settings)
     batches = task.batches(1, torch.Generator())
     lengths = [length for _, length in task._windows]
     assert len(set(lengths)) > 2

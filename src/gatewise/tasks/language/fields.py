@@ -13,6 +13,7 @@ from gatewise.errors import GatewiseError, InvalidValueError
 from gatewise.tasks.language.output import DIVISOR
 from gatewise.tasks.recurrent_cells import WITH_WEIGHT_DROPOUT, Cell
 from gatewise.tasks.settings import setting
+from gatewise.tasks.text.adversarial import Adversarial
 from gatewise.tasks.text.fields import SUBWORDS, SourceFields, TokenFields, is_list
 from gatewise.tasks.training_fields import TrainingFields
 
@@ -65,6 +66,12 @@ class LanguageFields(SourceFields, TokenFields, TrainingFields):
         0.0, help="Weight of TAR, the mean square of their changes from step to step"
     )
 
+    adversarial: Adversarial = _training(
+        "none", help="Train against shifts of the embeddings: of the loss (fgm), of outputs (vat)"
+    )
+    adversarial_radius: float = _training(
+        1.0, help="Length of that shift, in deviations of the embedding's features", gt=0
+    )
     streams: int = _training(
         20, help="Parts of the text read side by side: the batch", unit="streams", ge=1
     )

@@ -53,10 +53,12 @@ class Reading(NamedTuple):
     Args:
         loss: Mean over the targets that count.
         encoded: Outputs of the encoder, and the states after the window.
+        logits: Of all tokens after each, T×B×V, if they were asked for.
     """
 
     loss: Tensor
     encoded: Encoded
+    logits: Tensor | None = None
 
 
 class LanguageNetwork(nn.Module):
@@ -88,6 +90,9 @@ class LanguageNetwork(nn.Module):
         tokens: Int64[Tensor, "T B"],
         targets: Int64[Tensor, "T B"],
         states: list[State] | None = None,
+        *,
+        shift: Float[Tensor, "T B E"] | None = None,
+        with_logits: bool = False,
     ) -> Reading:
         """Read a window and compare what it expects with what comes.
 
@@ -95,9 +100,13 @@ class LanguageNetwork(nn.Module):
             tokens: What is read.
             targets: The token after each; ``IGNORED`` where none counts.
             states: Of each layer after the window before; None to begin.
+            shift: Is added to the vectors of the tokens.
+            with_logits: Whether to return those of all tokens, which takes their memory.
         """
-        encoded = self.encoder(tokens, states)
-        return Reading(self.output(encoded.output, targets), encoded)
+        vectors = self.encoder.embed(tokens)
+        encoded = self.encoder.read(vectors if shift is None else vectors + shift, states)
+        logits = self.output.logits(encoded.output) if with_logits else None
+        return Reading(self.output(encoded.output, targets), encoded, logits)
 
     def losses(
         self,

@@ -79,7 +79,7 @@ def fit_language(
         _check_length("the texts to validate on", held, 1)
         result = fit(
             network,
-            LanguageTask(learned, held, settings),
+            LanguageTask(learned, held, language.vocabulary.counts, settings),
             settings.fit_settings(),
             directory=directory,
             resume=resume,
