@@ -1,7 +1,7 @@
 """Language models beside published scores: Penn Treebank, Shakespeare, Chinese quatrains.
 
     python benchmarks/language_models.py --data DIR
-    python benchmarks/language_models.py --data DIR --rows zaremba quatrains --seeds 1
+    python benchmarks/language_models.py --data DIR --sets zaremba quatrains --seeds 1
 
 DIR holds the folders ptb, tinyshakespeare and zh_poems_wujue. Each row is a fit of
 `gatewise.LanguageModel` with the settings below, which were chosen on the validation texts; the
@@ -14,11 +14,10 @@ arXiv:1409.2329 (its small model: test perplexity 114.5).
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -26,6 +25,7 @@ from typing import Any
 
 import torch
 from machine import RESULTS, machine
+from options import fit_options
 from table import judged, markdown
 
 from gatewise.tasks import LanguageModel
@@ -42,6 +42,7 @@ class Row:
 
     Args:
         title: What it is.
+        folder: Where its texts are.
         score: What is scored.
         target: What it must reach.
         published: What others reached.
@@ -53,6 +54,7 @@ class Row:
     """
 
     title: str
+    folder: str
     score: str
     target: float
     published: str
@@ -149,6 +151,7 @@ ZAREMBA: dict[str, Any] = {
 ROWS = {
     "zaremba": Row(
         "Penn Treebank, Zaremba's small model (2 x 200, 13 epochs)",
+        "ptb",
         "test perplexity",
         115.0,
         "114.5 (Zaremba et al. 2014)",
@@ -158,6 +161,7 @@ ROWS = {
     ),
     "shakespeare": Row(
         "Shakespeare by character, last tenth",
+        "tinyshakespeare",
         "nats a character",
         1.435,
         "-",
@@ -183,6 +187,7 @@ ROWS = {
     ),
     "quatrains": Row(
         "Chinese quatrains by character",
+        "zh_poems_wujue",
         "per cent of 200 samples (temperature 0.8) that keep the form 4 x 5",
         95.0,
         "-",
@@ -258,18 +263,19 @@ def written(results: dict[str, dict[str, Any]]) -> str:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Run rows, and write the page with those of former runs."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args(argv)
-    torch.set_num_threads(options.threads)
+    threads = torch.get_num_threads()
+    parser, options = fit_options(
+        __doc__, list(ROWS), data="directory that holds ptb/ and the others", threads=threads
+    )
+    for name in options.sets:
+        folder = options.data / ROWS[name].folder
+        if not folder.is_dir():
+            parser.error(f"{folder}: not found. Pass the directory that holds {folder.name}/.")
     held = RESULTS / "language_models.json"
     results = json.loads(held.read_text()) if held.exists() else {}
-    for name in options.rows:
+    for name in options.sets:
         results[name] = run(name, options.data, options.seeds, options.threads)
         held.write_text(json.dumps(results, indent=1) + "\n")
         (RESULTS / "language_models.md").write_text(written(results), encoding="utf-8")

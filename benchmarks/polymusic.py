@@ -22,7 +22,6 @@ and recurrent networks for sequence modeling", arXiv:1803.01271, table 1.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import time
 import zlib
@@ -36,6 +35,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from machine import RESULTS, machine
+from options import fit_options
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 from table import judged, markdown
@@ -128,17 +128,12 @@ class Outcome(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="directory that holds polymusic/")
-    parser.add_argument("--sets", nargs="+", default=list(RECIPES), choices=list(RECIPES))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--search", action="store_true", help="try settings on validation pieces")
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    for flag, count in {"--seeds": arguments.seeds, "--threads": arguments.threads}.items():
-        if count < 1:
-            parser.error(f"{flag}: expected at least 1, got {count}. Give how many to use.")
-    torch.set_num_threads(arguments.threads)
+    _, arguments = fit_options(
+        __doc__,
+        list(RECIPES),
+        data="directory that holds polymusic/",
+        search="try settings on validation pieces",
+    )
     sets = {name: pieces(arguments.data / "polymusic" / f"{name}.mat") for name in arguments.sets}
     if arguments.search:
         search(sets, arguments.threads)

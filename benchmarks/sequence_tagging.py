@@ -21,7 +21,6 @@ Published: Z. Yang & Y. Zhang, "Chinese NER using lattice LSTM", ACL 2018; L. De
 
 from __future__ import annotations
 
-import argparse
 import time
 import warnings
 from collections.abc import Mapping
@@ -30,8 +29,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-import torch
 from machine import RESULTS, machine
+from options import fit_options
 from plain_tagger import plain_twin
 from table import judged, markdown
 from timing import alternate
@@ -191,17 +190,12 @@ class Outcome(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="directory that holds the sets")
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--search", action="store_true", help="try settings on development splits")
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    for flag, count in {"--seeds": arguments.seeds, "--threads": arguments.threads}.items():
-        if count < 1:
-            parser.error(f"{flag}: expected at least 1, got {count}. Give how many to use.")
-    torch.set_num_threads(arguments.threads)
+    parser, arguments = fit_options(
+        __doc__,
+        list(SETS),
+        data="directory that holds the sets",
+        search="try settings on development splits",
+    )
     folders = {name: arguments.data / name for name in arguments.sets}
     for folder in folders.values():
         if not folder.is_dir():

@@ -23,7 +23,6 @@ all, and writes `results/text_classification_search.md`. The outcome of the test
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Sequence
@@ -32,8 +31,8 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 import sklearn
-import torch
 from machine import RESULTS, machine
+from options import fit_options
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -148,17 +147,12 @@ class Outcome(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="directory that holds sst/ …")
-    parser.add_argument("--sets", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--search", action="store_true", help="try settings on the dev split")
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    for flag, count in {"--seeds": arguments.seeds, "--threads": arguments.threads}.items():
-        if count < 1:
-            parser.error(f"{flag}: expected at least 1, got {count}. Give how many to use.")
-    torch.set_num_threads(arguments.threads)
+    _, arguments = fit_options(
+        __doc__,
+        list(SETTINGS),
+        data="directory that holds sst/ …",
+        search="try settings on the dev split",
+    )
     try:
         sets = {name: splits(name, arguments.data) for name in arguments.sets}
     except InvalidFileError as fault:

@@ -9,7 +9,7 @@ import torch
 
 from gatewise.errors import GatewiseError
 from gatewise.tasks import LanguageModel
-from gatewise.tasks.language.generation import Generation
+from gatewise.tasks.language.generation import Generation, _Writer
 from gatewise.tasks.language.sampling import Sampling
 from tasks.cases import QUICK_LANGUAGE, sentences
 
@@ -191,3 +191,13 @@ def test_several_prompts_are_an_iterator_of_lists(fitted: LanguageModel) -> None
     assert isinstance(pieces, Generation)
     assert all(isinstance(piece, list) and len(piece) == 1 for piece in pieces)
     assert list(fitted.generate("the", length=0)) == []
+
+
+def test_a_character_of_several_bytes_comes_whole() -> None:
+    model = LanguageModel(**QUICK_LANGUAGE).set_params(tokens="subwords", vocabulary_size=257)
+    model.fit(["plain words alone"] * 30, progress=False)
+    language, writer = model.language_, _Writer(model.language_, "", ["☃!"])
+    numbers = language.encode("a☃b☃!").tolist()
+    assert len(numbers) == 9  # three bytes each
+    assert [writer.add(number) for number in numbers] == ["a", "", "", "", "☃b", "", "", "", ""]
+    assert writer.ended

@@ -244,7 +244,7 @@ def test_dropout_of_every_kind_matters(tmp_path: Path) -> None:
 
 def test_the_mean_loss_is_that_of_every_token(fitted: LanguageModel, tmp_path: Path) -> None:
     network, language = fitted.network_, fitted.language_
-    corpus = write_corpus(language, of(sentences(30, seed=3)), tmp_path / "t.npy")
+    corpus = write_corpus(language, of(sentences(60, seed=3)), tmp_path / "t.npy")
     tokens = torch.from_numpy(np.array(corpus.tokens)).long()
     with torch.inference_mode():
         encoded = network.encoder(tokens[:-1, None])
@@ -253,9 +253,9 @@ def test_the_mean_loss_is_that_of_every_token(fitted: LanguageModel, tmp_path: P
         apart = mean_loss(network, corpus.tokens, 4)
     assert apart == pytest.approx(want.item(), rel=0.2)
     assert apart != pytest.approx(want.item(), rel=1e-4)
-    scores = fitted.evaluate(sentences(30, seed=3), streams=1)["model"]
+    scores = fitted.evaluate(sentences(60, seed=3), streams=1)["model"]
     assert scores["perplexity"] == pytest.approx(math.exp(want.item()), rel=1e-5)
-    characters = sum(len(text) + 1 for text in sentences(30, seed=3))
+    characters = sum(len(text) + 1 for text in sentences(60, seed=3))
     bits = want.item() * (len(tokens) - 1) / math.log(2) / characters
     assert scores["bits_per_character"] == pytest.approx(bits, rel=1e-5)
 
