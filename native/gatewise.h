@@ -168,9 +168,9 @@ struct Kernels {
   int64_t (*burn)(Dtype, int64_t iterations, const Threads&);
 };
 
-// The kernels compiled for `isa` ("avx512_bf16", "avx512", "avx2", "neon", "scalar"), or those of the next
-// best set that has the precision: avx512_bf16 has bfloat16 alone, avx512 lacks it. The others emulate
-// it. Null when this build or this machine lacks `isa`.
+// The kernels compiled for `isa` ("amx", "avx512_bf16", "avx512", "avx2", "neon", "scalar"), or those of the
+// next best set that has the precision: amx and avx512_bf16 have bfloat16 alone, avx512 lacks it. The others
+// emulate it. Null when this build or this machine lacks `isa`.
 const Kernels* kernels_for(const char* isa, Dtype dtype);
 
 // The best instruction set of this machine for a precision.

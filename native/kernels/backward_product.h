@@ -31,7 +31,7 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
   using T = Number<P>;
   constexpr int N = Simd<T>::lanes;
   if constexpr (columns == 0) {
-    for_tiles(vectors, count, [&](auto R, auto NV, int64_t row) {
+    for_tiles<Factor<P>>(vectors, count, [&](auto R, auto NV, int64_t row) {
       Tile<T, R, NV> tile;
       for (int r = 0; r < R; ++r)
         for (int v = 0; v < NV; ++v) start(tile, row, r, v);
@@ -43,7 +43,7 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
     const int64_t sums = ceil_div(arrays.panels.count * panel_size * int64_t(sizeof(T)), cached_bytes);
     for (int sum = 0; sum < sums; ++sum) {
       const Range panels = even_range(arrays.panels.count, sum, int(sums));
-      for_tiles(vectors, count, [&](auto R, auto NV, int64_t row) {
+      for_tiles<Factor<P>>(vectors, count, [&](auto R, auto NV, int64_t row) {
         Tile<T, R, NV> tile;
         T* partial = partials + row * tile_vectors * N;
         for (int r = 0; r < R; ++r)

@@ -107,7 +107,7 @@ class BackwardStep {
   // The gradient of the unprojected h, one chunk of units of it: sink(tile, first row).
   template <typename Sink>
   void unproject(int64_t chunk, Pointers& at, int64_t running, int64_t row, Sink&& sink) {
-    for_tiles(weights_.units.vectors_in(chunk), running, [&](auto R, auto NV, int64_t j) {
+    for_tiles<T>(weights_.units.vectors_in(chunk), running, [&](auto R, auto NV, int64_t j) {
       Tile<T, R, NV> tile{};
       RowPointers<T, R> dh;
       for (int r = 0; r < R; ++r) dh.row[r] = at.dh[row + j + r];

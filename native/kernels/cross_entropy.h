@@ -3,63 +3,54 @@
 //
 // For a block of rows of x the outputs of all classes are made once, kept as exponentials, and turned in
 // place into their gradients, which the two products of backward read from the cache, a block of classes
-// at a time. They lie as [class][row]: weights are then read as they are, the vectors of the first product
-// are rows of x, and the maxima and sums of the softmax run lane by lane. Threads share the classes;
-// each has a sum of its own for the gradient of x.
+// at a time; or, where products are cheap, made once more for that. They lie as [class][row]: weights are
+// then read as they are, the vectors of the first product are rows of x, and the maxima and sums of the
+// softmax run lane by lane. Threads share the classes; each has a sum of its own for the gradient of x.
 //
 // Sources: Wijmans et al. 2024 (arXiv:2411.09009) for gradients without the outputs; label smoothing:
 // Szegedy et al. 2016, in torch's form (1-ε)·(lse - z_t) + ε·(lse - mean z).
 #pragma once
 #include <cmath>
+#include <deque>
 #include <limits>
 
+#include "class_products_amx.h"
 #include "math.h"
-#include "row_block.h"
 
 namespace gatewise {
 namespace GATEWISE_ISA {
-
-// How many classes form a block: their gradients for a tile of rows fill most of a first-level cache.
-constexpr int64_t class_block = 96;
 
 // What one thread has for itself.
 template <typename P>
 struct ClassScratch {
   using T = Number<P>;
-  using F = Factor<P>;
 
+  ClassProducts<P> products;
   Buffer<T> most, sum, total;  // of each row: largest output, sum of exponentials, sum of outputs
-  Buffer<T> grad_x;            // [column][row]
-  // One block as products read it, where that is not as it lies: along the columns, with classes side by
-  // side, and gradients likewise.
-  Buffer<F> weights, weight_pairs, dz, dz_pairs;
-  std::vector<const F*> weight_rows, pair_rows;
+  Buffer<T> z;                 // of one block, where outputs are made again
 
-  ClassScratch(const CrossEntropy& call, int64_t height)
-      : most(height), sum(height), total(height), grad_x(call.grad_x ? call.input * height : 0),
-        weights(Operand<P>::rounds ? class_block * padded_factors<P>(call.input) : 0),
-        weight_pairs(group<P> > 1 ? class_block * padded_factors<P>(call.input) : 0),
-        dz(Operand<P>::rounds ? class_block * padded_factors<P>(height) : 0),
-        dz_pairs(group<P> > 1 ? class_block * padded_factors<P>(height) : 0),
-        weight_rows(class_block), pair_rows(class_block) {}
+  ClassScratch(const CrossEntropy& call, const RowBlock<P>& rows)
+      : products(call, rows), most(rows.height), sum(rows.height), total(rows.height),
+        z(ClassProducts<P>::makes_again ? ClassProducts<P>::block * rows.stride : 0) {}
 };
 
 template <typename P>
 class LinearCrossEntropy {
   using T = Number<P>;
-  using F = Factor<P>;
   using Own = ClassScratch<P>;
   static constexpr int N = Simd<T>::lanes;
-  static_assert(class_block % (tile_rows * group<P>) == 0);
+  static constexpr int64_t class_block = ClassProducts<P>::block;
+  static constexpr bool makes_again = ClassProducts<P>::makes_again;
 
  public:
   LinearCrossEntropy(const CrossEntropy& call, int threads)
       : call_(call), learns_(call.scale != nullptr),
         blocks_(ceil_div(call.classes, class_block)),
-        threads_(worthwhile_threads(call, threads)), rows_(call, learns_ && call.grad_weight),
-        barrier_(threads_), z_(call.classes * rows_.height), shift_(blocks_ * rows_.height),
+        threads_(worthwhile_threads(call, threads)), rows_(call, learns_ && call.grad_weight, !makes_again),
+        barrier_(threads_), z_(makes_again ? 0 : call.classes * rows_.stride),
+        shift_(makes_again ? 0 : blocks_ * rows_.height),
         picked_(rows_.height), most_(rows_.height), share_(rows_.height), scale_(rows_.height) {
-    for (int t = 0; t < threads_; ++t) own_.emplace_back(call, rows_.height);
+    for (int t = 0; t < threads_; ++t) own_.emplace_back(call, rows_);
   }
 
   void run(ParallelRun parallel) {
@@ -76,6 +67,7 @@ class LinearCrossEntropy {
   }
 
   void work(int thread, int team) {
+    const TileScope tiles_of_this_thread;
     const Range mine = even_range(blocks_, thread, team);
     Own& own = own_[thread];
     if (thread == 0) clear_outputs();
@@ -129,12 +121,13 @@ class LinearCrossEntropy {
     }
   }
 
-  T* z(int64_t b, int64_t i) const { return z_.get() + (b * class_block + i) * rows_.height; }
+  // The outputs of one class of a block, a row after the other.
+  T* z(Own& own, int64_t b, int64_t i) const {
+    return makes_again ? own.z.get() + i * rows_.stride
+                          : z_.get() + (b * class_block + i) * rows_.stride;
+  }
   int64_t classes_in(int64_t b) const {
     return std::min(class_block, call_.classes - b * class_block);
-  }
-  const T* weight(int64_t b, int64_t i) const {
-    return as<T>(call_.weight) + (b * class_block + i) * call_.input;
   }
 
   // Calls f(row of the block, its class in block b) for the rows whose target is in it.
@@ -146,39 +139,16 @@ class LinearCrossEntropy {
     }
   }
 
-  // The weights of a block as the product with x reads them.
-  void take_weights(Own& own, int64_t b) const {
-    for (int64_t i = 0; i < classes_in(b); ++i)
-      if constexpr (Operand<P>::rounds) {
-        F* row = own.weights.get() + i * padded_factors<P>(call_.input);
-        store_row<P>(row, weight(b, i), call_.input, {0, call_.input});
-        own.weight_rows[i] = row;
-      } else {
-        own.weight_rows[i] = weight(b, i);
-      }
-  }
-
-  // The outputs of a block of classes as exponentials, and what the softmax wants to know of them.
+  // The outputs of a block of classes and what the softmax wants to know of them; if they are kept, as
+  // exponentials.
   void take_outputs(Own& own, int64_t b, const Chunks& tiles) const {
-    take_weights(own, b);
+    own.products.take_weights(b);
     for (int64_t tile = 0; tile < tiles.count; ++tile) {
+      own.products.make_outputs(b, tile, z(own, b, 0));
       const int64_t first = tiles.first_vector(tile) * N;
-      const F* panel = rows_.along_rows(tile);
-      for_tiles(tiles.vectors_in(tile), classes_in(b), [&](auto R, auto NV, int64_t i) {
-        Tile<T, R, NV> sums;
-        RowPointers<F, R> a;
-        for (int r = 0; r < R; ++r) {
-          a.row[r] = own.weight_rows[i + r];
-          const T bias = call_.bias ? as<T>(call_.bias)[b * class_block + i + r] : T(0);
-          for (int v = 0; v < NV; ++v) sums.v[r][v] = broadcast<T>(bias);
-        }
-        multiply(sums, a, rows_.depth, panel);
-        for (int r = 0; r < R; ++r)
-          for (int v = 0; v < NV; ++v) store(z(b, i + r) + first + v * N, sums.v[r][v]);
-      });
       const int64_t last = first + tiles.vectors_in(tile) * N;
       for_targets(b, {first, std::min(last, tiles.columns)},
-                  [&](int64_t r, int64_t i) { picked_.get()[r] = z(b, i)[r]; });
+                  [&](int64_t r, int64_t i) { picked_.get()[r] = z(own, b, i)[r]; });
       for (int64_t r = first; r < last; r += N) take_exponentials(own, b, r);
     }
   }
@@ -188,16 +158,16 @@ class LinearCrossEntropy {
     const int64_t classes = classes_in(b);
     Vec<T> most = broadcast(std::numeric_limits<T>::lowest()), total{}, sum{};
     for (int64_t i = 0; i < classes; ++i) {
-      const Vec<T> y = load(z(b, i) + r);
+      const Vec<T> y = load(z(own, b, i) + r);
       most = y > most ? y : most;
       total += y;
     }
     for (int64_t i = 0; i < classes; ++i) {
-      const Vec<T> e = exp<T>(load(z(b, i) + r) - most);
-      store(z(b, i) + r, e);
+      const Vec<T> e = exp<T>(load(z(own, b, i) + r) - most);
+      if (!makes_again) store(z(own, b, i) + r, e);
       sum += e;
     }
-    store(shift_.get() + b * rows_.height + r, most);
+    if (!makes_again) store(shift_.get() + b * rows_.height + r, most);
     const Vec<T> before = load(own.most.get() + r), now = most > before ? most : before;
     const Vec<T> old = load(own.sum.get() + r) * exp<T>(before - now);
     store(own.most.get() + r, now);
@@ -224,111 +194,43 @@ class LinearCrossEntropy {
     }
   }
 
-  // Turns the exponentials of a block into the gradients of its outputs, and multiplies with these.
+  // Turns a block of outputs into their gradients, and multiplies with these.
   void take_gradients(Own& own, int64_t b, const Chunks& tiles, bool first_block) const {
-    const int64_t classes = classes_in(b), width = tiles.vectors * N;
+    if constexpr (makes_again) {
+      own.products.take_weights(b);
+      for (int64_t tile = 0; tile < tiles.count; ++tile)
+        own.products.make_outputs(b, tile, z(own, b, 0));
+    }
     const T even = T(call_.smoothing / double(call_.classes));
-    for (int64_t r = 0; r < width; r += N) {
-      const Vec<T> above = load(shift_.get() + b * rows_.height + r) - load(most_.get() + r);
-      const Vec<T> by = load(share_.get() + r) * exp<T>(above), less = load(scale_.get() + r) * even;
-      for (int64_t i = 0; i < classes; ++i) store(z(b, i) + r, load(z(b, i) + r) * by - less);
+    for (int64_t r = 0; r < tiles.vectors * N; r += N) {
+      const Vec<T> most = load(most_.get() + r), less = load(scale_.get() + r) * even;
+      Vec<T> by = load(share_.get() + r);
+      if constexpr (!makes_again) by *= exp<T>(load(shift_.get() + b * rows_.height + r) - most);
+      for (int64_t i = 0; i < classes_in(b); ++i) {
+        T* const at = z(own, b, i) + r;
+        const Vec<T> e = makes_again ? exp<T>(load(at) - most) : load(at);
+        store(at, e * by - less);
+      }
     }
     for_targets(b, {0, tiles.columns}, [&](int64_t r, int64_t i) {
-      z(b, i)[r] -= scale_.get()[r] * T(1 - call_.smoothing);
+      z(own, b, i)[r] -= scale_.get()[r] * T(1 - call_.smoothing);
     });
-    if constexpr (Operand<P>::rounds)
-      for (int64_t i = 0; i < classes; ++i)
-        store_row<P>(dz(own, b, i), z(b, i), width, {0, width});
     const bool first_rows = rows_.first() == 0;
-    if (call_.grad_bias) add_grad_bias(b, width, first_rows);
-    if (call_.grad_x) add_grad_x(own, b, tiles, first_block);
-    if (call_.grad_weight) add_grad_weight(own, b, width, first_rows);
+    if (call_.grad_bias) add_grad_bias(own, b, tiles.vectors * N, first_rows);
+    own.products.take_gradients(b, z(own, b, 0));
+    if (call_.grad_x) own.products.add_grad_x(b, first_block);
+    if (call_.grad_weight) own.products.add_grad_weight(b, first_rows);
   }
 
-  // The gradients of one class of a block as products along the rows read them.
-  F* dz(Own& own, int64_t b, int64_t i) const {
-    if constexpr (Operand<P>::rounds)
-      return own.dz.get() + i * padded_factors<P>(rows_.height);
-    else
-      return z(b, i);
-  }
-
-  void add_grad_bias(int64_t b, int64_t width, bool first) const {
+  void add_grad_bias(Own& own, int64_t b, int64_t width, bool first) const {
     for (int64_t i = 0; i < classes_in(b); ++i) {
       Vec<T> sum{};
-      for (int64_t r = 0; r < width; r += N) sum += load(z(b, i) + r);
+      for (int64_t r = 0; r < width; r += N) sum += load(z(own, b, i) + r);
       T& out = static_cast<T*>(call_.grad_bias)[b * class_block + i];
       T all = first ? T(0) : out;
       for (int lane = 0; lane < N; ++lane) all += sum[lane];
       out = all;
     }
-  }
-
-  // grad_x[column][row] += sum over the classes of weight[class][column] · dz[class][row]
-  void add_grad_x(Own& own, int64_t b, const Chunks& tiles, bool first) const {
-    const F* dz_rows = take_pairs(own, b, tiles.vectors * N);
-    const int64_t height = rows_.height;
-    for (int64_t tile = 0; tile < tiles.count; ++tile) {
-      const int64_t row = tiles.first_vector(tile) * N;
-      for_tiles(tiles.vectors_in(tile), call_.input, [&](auto R, auto NV, int64_t column) {
-        Tile<T, R, NV> sums;
-        T* out = own.grad_x.get() + column * height + row;
-        for (int r = 0; r < R; ++r)
-          for (int v = 0; v < NV; ++v)
-            sums.v[r][v] = first ? Vec<T>{} : load(out + r * height + v * N);
-        multiply_outer(sums, own.pair_rows.data(), column, factors<P>(classes_in(b)), dz_rows + row,
-                       height);
-        for (int r = 0; r < R; ++r)
-          for (int v = 0; v < NV; ++v) store(out + r * height + v * N, sums.v[r][v]);
-      });
-    }
-  }
-
-  // A block of weights and of gradients as a product over the classes reads them; returns the latter.
-  const F* take_pairs(Own& own, int64_t b, int64_t width) const {
-    if constexpr (group<P> == 1) {
-      take_weights(own, b);
-      own.pair_rows = own.weight_rows;
-      return dz(own, b, 0);
-    } else {
-      const int64_t classes = classes_in(b), stride = padded_factors<P>(call_.input) * group<P>;
-      for (int64_t i = 0; i < classes; i += 2) {
-        const bool both = i + 1 < classes;
-        F* row = own.weight_pairs.get() + i / 2 * stride;
-        own.pair_rows[i / 2] = row;
-        for (int64_t k = 0; k < call_.input; k += N) {
-          const int64_t rest = call_.input - k;
-          store(row + k, join<P>(load_part(weight(b, i) + k, rest),
-                                 both ? load_part(weight(b, i + 1) + k, rest) : Vec<T>{}));
-        }
-        F* pairs = own.dz_pairs.get() + i / 2 * rows_.height;
-        for (int64_t r = 0; r < width; r += N)
-          store(pairs + r, join<P>(load(z(b, i) + r), both ? load(z(b, i + 1) + r) : Vec<T>{}));
-      }
-      return own.dz_pairs.get();
-    }
-  }
-
-  // grad_weight[class][column] += sum over the rows of dz[class][row] · x[row][column]
-  void add_grad_weight(Own& own, int64_t b, int64_t width, bool first) const {
-    T* const out = static_cast<T*>(call_.grad_weight) + b * class_block * call_.input;
-    const Chunks& columns = rows_.columns;
-    for_row_tiles(classes_in(b), [&](auto R, int64_t i) {
-      RowPointers<F, R> a;
-      for (int r = 0; r < R; ++r) a.row[r] = dz(own, b, i + r);
-      const auto row = [&](int r) { return out + (i + r) * call_.input; };
-      for (int64_t c = 0; c < columns.count; ++c)
-        with_constant<tile_vectors>(columns.vectors_in(c), [&](auto NV) {
-          Tile<T, R, NV> sums;
-          for (int r = 0; r < R; ++r)
-            for (int v = 0; v < NV; ++v) {
-              const int64_t k = (columns.first_vector(c) + v) * N;
-              sums.v[r][v] = first ? Vec<T>{} : load_part(row(r) + k, call_.input - k);
-            }
-          multiply(sums, a, factors<P>(width), rows_.along_columns(c));
-          store_tile(sums, columns.first_vector(c), call_.input, row);
-        });
-    });
   }
 
   // The sum of the threads' shares, where the caller has the rows.
@@ -338,7 +240,7 @@ class LinearCrossEntropy {
         Vec<T> v[N] = {};
         for (int i = 0; i < std::min<int64_t>(N, call_.input - k); ++i)
           for (int t = 0; t < team; ++t)
-            v[i] += load(own_[t].grad_x.get() + (k + i) * rows_.height + vector * N);
+            v[i] += load(own_[t].products.grad_x(k + i) + vector * N);
         transpose<T>(v);
         for (int64_t r = vector * N; r < std::min((vector + 1) * N, count); ++r)
           store_part(static_cast<T*>(call_.grad_x) + rows_.row(r) * call_.input + k,
@@ -355,7 +257,7 @@ class LinearCrossEntropy {
   const Buffer<T> z_;      // [class][row] of the block of rows at hand
   const Buffer<T> shift_;  // what was subtracted before exponentials were taken, [block][row]
   const Buffer<T> picked_, most_, share_, scale_;  // of each row; share: scale / sum of exponentials
-  std::vector<Own> own_;
+  std::deque<Own> own_;  // they stay where they are made
 };
 
 }  // namespace GATEWISE_ISA

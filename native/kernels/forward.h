@@ -33,6 +33,7 @@ class Forward : ForwardStep<P, CellOf> {
 
  private:
   void work(int thread, int team) {
+    const TileScope tiles;
     const Split split = choose_split(layer_, team, panels_.count, panels_.columns());
     const RowShare rows(layer_, split, thread, team);
     const bool by_units = split == Split::units;
@@ -150,7 +151,7 @@ class Forward : ForwardStep<P, CellOf> {
   // each vector of the weights several times.
   bool shares_tile(int64_t rows) const {
     const int64_t weights = weights_.ih_size() + weights_.hh_size();
-    return rows >= 2 * tile_rows &&
+    return rows >= 2 * tile_rows<Factor<P>> &&
            weights * panels_.count * int64_t(sizeof(T)) <= cached_bytes;
   }
 
@@ -187,7 +188,7 @@ class Forward : ForwardStep<P, CellOf> {
       this->point_rows(scratch, rows, s, running, row);
     });
     for (int64_t p = panels.first; p < panels.last; ++p)
-      for_row_tiles(count, [&](auto R, int64_t row) {
+      for_row_tiles<Factor<P>>(count, [&](auto R, int64_t row) {
         Tile<T, R, vectors> tile;
         this->input_product(tile, this->x_factors(scratch) + row, p);
         for (int r = 0; r < R; ++r) this->finish_row(scratch, row + r, p, tile.v[r]);
@@ -199,7 +200,7 @@ class Forward : ForwardStep<P, CellOf> {
 
   void project_input(Scratch& scratch, Range panels, Range mine) {
     for (int64_t p = panels.first; p < panels.last; ++p) {
-      for_row_tiles(mine.size(), [&](auto R, int64_t first) {
+      for_row_tiles<Factor<P>>(mine.size(), [&](auto R, int64_t first) {
         const int64_t row = mine.first + first;
         Tile<T, R, vectors> tile;
         this->input_product(tile, this->x_factors(scratch) + row, p);

@@ -124,7 +124,7 @@ class ForwardStep {
   void advance(Scratch& scratch, const RowShare& rows, Range panels, Range mine,
                const Factor<P>* const* x, const T* stored) {
     for (int64_t p = panels.first; p < panels.last; ++p) {
-      for_row_tiles(mine.size(), [&](auto R, int64_t first) {
+      for_row_tiles<Factor<P>>(mine.size(), [&](auto R, int64_t first) {
         const int64_t row = mine.first + first;
         Tile<T, R, vectors> tile;
         RowPointers<Factor<P>, R> h;
@@ -197,7 +197,7 @@ class ForwardStep {
         }
         continue;
       }
-      for_row_tiles(running, [&](auto R, int64_t row) {
+      for_row_tiles<Factor<P>>(running, [&](auto R, int64_t row) {
         Tile<T, R, again.count> tile;
         RowPointers<Factor<P>, R> h;
         for (int r = 0; r < R; ++r) {
@@ -259,7 +259,7 @@ class ForwardStep {
       const int64_t vector = weights_.projection.first_vector(c);
       const T* panel = weights_.hr_panel(vector);
       with_constant<tile_vectors>(weights_.projection.vectors_in(c), [&](auto NV) {
-        for_row_tiles(running, [&](auto R, int64_t row) {
+        for_row_tiles<T>(running, [&](auto R, int64_t row) {
           Tile<T, R, NV> tile{};
           RowPointers<T, R> h;
           for (int r = 0; r < R; ++r) h.row[r] = scratch.h[row + r];

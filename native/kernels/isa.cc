@@ -1,4 +1,5 @@
-// The kernels of one instruction set: the cells, which are compiled beside it, and what is no cell.
+// The kernels of one instruction set: the cells, which are compiled beside it or, for lack of an own kind,
+// those of another set, and what is no cell.
 // CMake compiles these files once per set, with GATEWISE_ISA as the name of the set,
 // GATEWISE_VECTOR_BYTES as its width, and GATEWISE_FULL and GATEWISE_BF16 for the precisions it has.
 #include "layer.h"
@@ -11,20 +12,31 @@
 namespace gatewise {
 namespace GATEWISE_ISA {
 
+// Tile registers are for the cells that compute most; the others take the set below.
+#ifdef __AMX_BF16__
+#define GATEWISE_OTHERS avx512_bf16
+#else
+#define GATEWISE_OTHERS GATEWISE_ISA
+#endif
 #define GATEWISE_DECLARE(name) extern const CellKernels name##_kernels[];
+}  // namespace GATEWISE_ISA
+namespace GATEWISE_OTHERS {
 GATEWISE_CELLS(GATEWISE_DECLARE)
-#define GATEWISE_ADDRESS(name) name##_kernels,
-const CellKernels* const cells[] = {GATEWISE_CELLS(GATEWISE_ADDRESS)};
-
 extern const CellKernels lstm_options_kernels[], gru_options_kernels[];
+}  // namespace GATEWISE_OTHERS
+namespace GATEWISE_ISA {
+extern const CellKernels lstm_kernels[], gru_kernels[];
+
+#define GATEWISE_ADDRESS(name) GATEWISE_OTHERS::name##_kernels,
+const CellKernels* const cells[] = {GATEWISE_CELLS(GATEWISE_ADDRESS)};
 
 Status cross_entropy(Dtype dtype, const CrossEntropy& call, const Threads& threads);
 
 // The kernels of a cell; those with options keep what plain ones have no room for.
 const CellKernels& cell(Dtype dtype, Cell which, bool options) {
   const CellKernels* found = cells[int(which)];
-  if (options && which == Cell::lstm) found = lstm_options_kernels;
-  if (options && which == Cell::gru) found = gru_options_kernels;
+  if (which == Cell::lstm) found = options ? GATEWISE_OTHERS::lstm_options_kernels : lstm_kernels;
+  if (which == Cell::gru) found = options ? GATEWISE_OTHERS::gru_options_kernels : gru_kernels;
   return found[int(dtype)];
 }
 const CellKernels& cell(Dtype dtype, const Layer& layer) {

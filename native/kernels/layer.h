@@ -2,21 +2,13 @@
 // each precision that this instruction set has been given.
 #pragma once
 #include "backward.h"
+#include "cell_kernels.h"
 #include "forward.h"
 #include "math.h"
 #include "trace.h"
 
 namespace gatewise {
 namespace GATEWISE_ISA {
-
-struct CellKernels {
-  int64_t (*saved_row)(int64_t hidden, bool normalised);
-  Status (*forward)(const Layer&, const LayerOutput&, const Threads&);
-  Status (*backward)(const Layer&, const LayerGradient&, const Threads&);
-  int64_t (*packed_bytes)(const Layer&);
-  Status (*pack)(const Layer&, void* packed, const Threads&);
-  Status (*trace)(const Layer&, const void* saved, const LayerTrace&, const Threads&);
-};
 
 template <typename P, template <typename> class CellOf>
 int64_t saved_row(int64_t hidden, bool normalised) {

@@ -26,7 +26,7 @@ class Burn {
  private:
   // As many independent chains as the micro-kernels have accumulators: more than latency times
   // units, fewer than registers.
-  static constexpr int chains = tile_rows * tile_vectors;
+  static constexpr int chains = tile_rows<T> * tile_vectors;
 
   void work() {
     volatile T half = T(0.5);  // not known to the compiler
@@ -34,6 +34,9 @@ class Burn {
     const Vec<F> pairs = join<P>(scale, step);
     Vec<T> sum[chains];
     for (int c = 0; c < chains; ++c) sum[c] = broadcast<T>(T(c));
+#ifdef __AMX_BF16__
+    if constexpr (!std::is_same_v<T, F>) return burn_tiles();
+#endif
     for (int64_t i = 0; i < iterations_; ++i) {
 #pragma GCC unroll 24
       for (int c = 0; c < chains; ++c)
@@ -48,6 +51,22 @@ class Burn {
     static_cast<void>(sink);
     flops_ += 2 * group<P> * iterations_ * chains * Simd<T>::lanes;
   }
+
+#ifdef __AMX_BF16__
+  void burn_tiles() {
+    const TileScope tiles;
+    shape_tiles(16, 0);
+    clear_tile<4>();
+    clear_tile<5>();
+    for (int64_t i = 0; i < iterations_; ++i) {
+      multiply_tiles<0, 4, 5>();
+      multiply_tiles<1, 4, 5>();
+      multiply_tiles<2, 4, 5>();
+      multiply_tiles<3, 4, 5>();
+    }
+    flops_ += iterations_ * 4 * (2 * 16 * 16 * 2 * amx_pairs);
+  }
+#endif
 
   const int64_t iterations_;
   std::atomic<int64_t> flops_{0};

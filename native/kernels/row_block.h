@@ -16,10 +16,12 @@ class RowBlock {
   static constexpr int N = Simd<T>::lanes;
 
  public:
-  // by_columns: whether x is wanted with columns along the vectors, too.
-  RowBlock(const CrossEntropy& call, bool by_columns)
-      : call_(call), chosen_(counted(call)), height(rows_at_once(int64_t(chosen_.size()))),
-        depth(factors<P>(call.input)), columns(call.input, N, tile_vectors), by_columns_(by_columns),
+  // by_columns: whether x is wanted with columns along the vectors, too. keeps: whether the outputs of the
+  // rows at hand are kept.
+  RowBlock(const CrossEntropy& call, bool by_columns, bool keeps)
+      : call_(call), chosen_(counted(call)),
+        height(rows_at_once(int64_t(chosen_.size()), keeps ? kept_rows() : cached_rows())),
+        stride(height % 256 ? height : height + N), depth(factors<P>(call.input)), columns(call.input, N, tile_vectors), by_columns_(by_columns),
         along_rows_(height * depth),
         along_columns_(by_columns ? columns.vectors * N * factors<P>(height) : 0) {}
 
@@ -64,18 +66,27 @@ class RowBlock {
     return rows;
   }
 
-  // Not more than three tenths of all, so that memory stays small, and in tiles with little waste.
-  static int64_t rows_at_once(int64_t rows) {
+  // Not more than a third of all, so that memory stays small.
+  int64_t kept_rows() const {
+    return std::clamp<int64_t>(ceil_div(total(), 3) + N - 1, 64, 512);
+  }
+  // As many as keep the gradient of x in the second-level cache.
+  int64_t cached_rows() const {
+    constexpr int64_t cached_bytes = 5 << 19;
+    return std::clamp<int64_t>(cached_bytes / int64_t(sizeof(T)) / call_.input, 64, 2048);
+  }
+
+  // Not more than `most`, and in tiles with little waste.
+  static int64_t rows_at_once(int64_t rows, int64_t most) {
     constexpr double cost[] = {0, 1.6, 2.3, 3.09, 4};  // of a tile, by its vectors: Chunks::balanced
     const auto tiles = [&](int64_t vectors) {
       return double(vectors / tile_vectors) * cost[tile_vectors] + cost[vectors % tile_vectors];
     };
     // Reading and writing weights and their gradients costs a pass as much as some rows.
     constexpr double pass = 0.25;
-    const int64_t most = std::clamp<int64_t>(rows * 3 / 10, 64, 512) / N;
     int64_t best = 1;
     double least = 0;
-    for (int64_t vectors = 1; vectors <= most; ++vectors) {
+    for (int64_t vectors = 1; vectors <= most / N; ++vectors) {
       const int64_t height = vectors * N;
       const double load = double(rows / height) * tiles(vectors) +
                           tiles(ceil_div(rows % height, N)) + pass * double(ceil_div(rows, height));
@@ -122,6 +133,7 @@ class RowBlock {
 
  public:
   const int64_t height;  // rows at once, whole vectors
+  const int64_t stride;  // of arrays with rows along them: no power of two, which caches hold badly
   const int64_t depth;   // of the product with x, in operands
   const Chunks columns;
 

@@ -5,15 +5,20 @@
 // packed panels. Depths and counts are in operands (operand.h). Sources: Goto & van de Geijn 2008 for
 // the register tile; the widths are measured (6 × 4 of 32 registers, 3 × 4 of 16).
 #pragma once
-#include "operand.h"
+#include "amx.h"
 
 namespace gatewise {
 namespace GATEWISE_ISA {
 
+template <typename F>
 #if GATEWISE_VECTOR_BYTES == 64 || defined(__aarch64__)
 constexpr int tile_rows = 6;  // 24 accumulators, 4 panel vectors, 1 broadcast of 32 registers
 #else
 constexpr int tile_rows = 3;  // 12 accumulators, 3 broadcasts, 1 panel vector of 16 registers
+#endif
+#ifdef __AMX_BF16__
+template <>
+constexpr int tile_rows<uint32_t> = 16;  // those of a tile register
 #endif
 constexpr int tile_vectors = 4;
 
@@ -21,6 +26,12 @@ template <typename T, int R, int NV>
 struct Tile {
   Vec<T> v[R][NV];
 };
+
+// Vector v of the first row, from which the products of amx.h take a tile that is not in registers.
+template <typename T, int R, int NV>
+GATEWISE_INLINE T* in_memory(Tile<T, R, NV>& tile, int v) {
+  return reinterpret_cast<T*>(&tile.v[0][v]);
+}
 
 template <typename F, int R>
 struct RowPointers {
@@ -32,6 +43,11 @@ template <int first, int count, typename T, typename F, int R, int NV>
 GATEWISE_INLINE void multiply_columns(Tile<T, R, NV>& tile, const RowPointers<F, R>& a,
                                       int64_t depth, const F* panel) {
   constexpr int N = Simd<T>::lanes;
+#ifdef __AMX_BF16__
+  if constexpr (!std::is_same_v<T, F>)
+    return multiply_amx<count>(in_memory(tile, first), NV * N, {in_memory(tile, first), NV * N, N}, R, depth,
+                               panel, count * N, LeftRows(a.row, depth));
+#endif
   for (int64_t k = 0; k < depth; ++k, panel += count * N) {
     Vec<F> b[count];
 #pragma GCC unroll 4
@@ -59,8 +75,14 @@ template <typename T, typename F, int R, int NV>
 GATEWISE_INLINE void multiply_outer(Tile<T, R, NV>& tile, const F* const* rows, int64_t first,
                                     int64_t count, const F* panel, int64_t stride) {
   constexpr int N = Simd<T>::lanes;
+#ifdef __AMX_BF16__
+  if constexpr (!std::is_same_v<T, F>)
+    return multiply_amx<NV>(in_memory(tile, 0), NV * N, {in_memory(tile, 0), NV * N, N}, R, count, panel,
+                            stride, LeftColumns(rows, first, R, count));
+#endif
   for (int64_t m = 0; m < count; ++m, panel += stride) {
     const F* a = rows[m] + first;
+    __builtin_prefetch(a + N);
     Vec<F> b[NV];
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) b[v] = load(panel + v * N);
@@ -85,21 +107,22 @@ GATEWISE_INLINE void with_constant(int count, F&& f) {
 }
 
 // Splits `count` rows evenly into tiles, so that no ragged tile is left: f(R constant, first row).
-template <typename F>
-GATEWISE_INLINE void for_row_tiles(int64_t count, F&& f) {
-  int64_t tiles = (count + tile_rows - 1) / tile_rows;
+// F: the operands of its product.
+template <typename F, typename Function>
+GATEWISE_INLINE void for_row_tiles(int64_t count, Function&& f) {
+  int64_t tiles = (count + tile_rows<F> - 1) / tile_rows<F>;
   for (int64_t first = 0; tiles > 0; --tiles) {
     const int rows = int((count - first + tiles - 1) / tiles);
-    with_constant<tile_rows>(rows, [&](auto R) { f(R, first); });
+    with_constant<tile_rows<F>>(rows, [&](auto R) { f(R, first); });
     first += rows;
   }
 }
 
 // Calls f(R, NV, first row) for every tile of `rows` rows and `vectors` columns.
-template <typename F>
-GATEWISE_INLINE void for_tiles(int vectors, int64_t rows, F&& f) {
+template <typename F, typename Function>
+GATEWISE_INLINE void for_tiles(int vectors, int64_t rows, Function&& f) {
   with_constant<tile_vectors>(vectors, [&](auto NV) {
-    for_row_tiles(rows, [&](auto R, int64_t row) { f(R, NV, row); });
+    for_row_tiles<F>(rows, [&](auto R, int64_t row) { f(R, NV, row); });
   });
 }
 

@@ -29,7 +29,7 @@ class WeightGradient {
   void add(int64_t p, const F* const* rows, int64_t count, const F* dz, int64_t stride,
            bool first) {
     constexpr int N = Simd<T>::lanes;
-    for_row_tiles(depth_, [&](auto R, int64_t k) {
+    for_row_tiles<F>(depth_, [&](auto R, int64_t k) {
       Tile<T, R, columns> tile;
       T* at = panel(p) + k * width;
       for (int r = 0; r < R; ++r)

@@ -29,7 +29,7 @@ const char* name_of(const Case& c) {
 // The instruction sets of this machine that have a precision.
 inline std::vector<const Kernels*> all_kernels(Dtype dtype = Dtype::float32) {
   std::vector<const Kernels*> found;
-  for (const char* isa : {"avx512_bf16", "avx512", "avx2", "neon", "scalar"}) {
+  for (const char* isa : {"amx", "avx512_bf16", "avx512", "avx2", "neon", "scalar"}) {
     const Kernels* kernels = gatewise::kernels_for(isa, dtype);
     if (kernels && std::strcmp(kernels->isa, isa) == 0) found.push_back(kernels);
   }

@@ -105,17 +105,43 @@ void test_burn(const Kernels& kernels) {
   check(kernels.burn(Dtype::float64, 1000, {run_threads, 1}) * kernels.lanes(Dtype::float32) ==
             once * kernels.lanes(Dtype::float64),
         "%s: float64 burns what its lanes do not hold", kernels.isa);
-  const int64_t pairs = gatewise::best_kernels(Dtype::bfloat16)->burn(Dtype::bfloat16, 1000,
-                                                                       {run_threads, 1});
-  const bool instruction = std::strcmp(gatewise::best_kernels(Dtype::bfloat16)->isa, "avx512_bf16") == 0;
-  check(!instruction || pairs == 2 * gatewise::kernels_for("avx512", Dtype::float32)
-                                         ->burn(Dtype::float32, 1000, {run_threads, 1}),
-        "a product of pairs counts once");
+  const int64_t plain = gatewise::best_kernels(Dtype::float32)->burn(Dtype::float32, 1000, {run_threads, 1});
+  for (const auto& [isa, times] : {std::pair("avx512_bf16", 2.0), std::pair("amx", 512 / 6.0)})
+    if (const Kernels* pairs = gatewise::kernels_for(isa, Dtype::bfloat16))
+      check(double(pairs->burn(Dtype::bfloat16, 1000, {run_threads, 1})) == double(plain) * times,
+            "%s: a product of pairs counts as it should not", isa);
+}
+
+// The shapes of the tile registers are a thread's own, and another library's: they are there after a call.
+void test_tile_shapes() {
+#if defined(__x86_64__)
+  if (!gatewise::kernels_for("amx", Dtype::bfloat16)) return;
+  struct alignas(64) Shapes {
+    uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    uint16_t bytes[16] = {48, 64};
+    uint8_t rows[16] = {5, 12};
+  };
+  const Shapes wanted;
+  asm volatile("ldtilecfg %0" ::"m"(wanted));
+  float x[32] = {}, weight[64] = {}, loss[1];
+  const int64_t target[] = {1};
+  const gatewise::CrossEntropy call{1, 32, 2, x, 32, weight, nullptr, target, 0,
+                                    nullptr, loss, nullptr, nullptr, nullptr};
+  check(gatewise::kernels_for("amx", Dtype::bfloat16)
+                ->cross_entropy(Dtype::bfloat16, call, {run_threads, 1}) == Status::ok,
+        "amx: refused");
+  check(std::abs(loss[0] - std::log(2.f)) < 1e-6f, "amx: the loss is %g", double(loss[0]));
+  Shapes found;
+  asm volatile("sttilecfg %0\n\ttilerelease" : "=m"(found));
+  check(std::memcmp(&found, &wanted, sizeof wanted) == 0, "amx: the shapes of others are gone");
+  checked += 3;
+#endif
 }
 
 }  // namespace
 
 int main() {
+  test_tile_shapes();
   for (const Cell cell : all_cells) test_reference_gradients(cell);
   for (const Kernels* kernels : all_kernels()) {
     test_bad_lengths(*kernels);

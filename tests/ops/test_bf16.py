@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gatewise import _native
-from gatewise.ops import dispatch
+from gatewise.ops import dispatch, kernels
 from gatewise.ops.reference import CellOptions
 from support.backends import BACKENDS, layer_of
 from support.compare import assert_close
@@ -128,7 +128,13 @@ def test_pieces_and_traces():
 
 
 # What is asked for, and what then multiplies in bfloat16: plain AVX-512 has no kernels of its own.
-SETS = {"avx512_bf16": "avx512_bf16", "avx512": "avx2", "avx2": "avx2", "scalar": "scalar"}
+SETS = {
+    "amx": "amx",
+    "avx512_bf16": "avx512_bf16",
+    "avx512": "avx2",
+    "avx2": "avx2",
+    "scalar": "scalar",
+}
 
 
 @pytest.mark.parametrize(("isa", "found"), SETS.items(), ids=SETS)
@@ -150,5 +156,5 @@ print(float((y - want).norm() / want.norm()))
     assert done.returncode == 0, done.stderr
     explained, error = done.stdout.splitlines()
     assert explained.startswith(f"native ({found}): torch.float32 on the CPU; products in bfloat16")
-    assert ("emulates" in explained) == (isa != "avx512_bf16")
+    assert ("emulates" in explained) == (isa not in kernels.BF16_SETS)
     assert float(error) < ALIKE

@@ -222,7 +222,7 @@ def explain(
         return KernelChoice("reference", "torch", f"the native kernel cannot run {obstacle}")
     isa = kernels.isa_name(bf16=options.bf16)
     products = "products in bfloat16, sums and states in float32; " if options.bf16 else ""
-    if options.bf16 and isa != "avx512_bf16":
+    if options.bf16 and isa not in kernels.BF16_SETS:
         products = f"{products}{isa} emulates that and is no faster than in float32; "
     chosen = "asked for by GATEWISE_ISA" if os.environ.get("GATEWISE_ISA") else "the best here"
     others = "take the reference" if name == "auto" else f"raise, since {by} asks for native"

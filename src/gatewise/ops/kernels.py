@@ -33,6 +33,9 @@ def _load_kernels(dtype: _native.Dtype) -> _native.Kernels:
     return kernels
 
 
+BF16_SETS = ("amx", "avx512_bf16")
+"""The instruction sets that multiply in bfloat16; best first."""
+
 KERNELS = {dtype: _load_kernels(dtype) for dtype in _native.Dtype}
 """What is in use for each precision."""
 
@@ -40,8 +43,8 @@ KERNELS = {dtype: _load_kernels(dtype) for dtype in _native.Dtype}
 def isa_name(*, bf16: bool = False) -> str:
     """Return the name of the instruction set in use.
 
-    One of ``avx512``, ``avx2``, ``neon``, ``scalar``, and for products in bfloat16 ``avx512_bf16``
-    as well; the others emulate those.
+    One of ``avx512``, ``avx2``, ``neon``, ``scalar``, and for products in bfloat16 those of
+    `BF16_SETS` as well; the others emulate them.
     """
     return KERNELS[_native.Dtype.bfloat16 if bf16 else _native.Dtype.float32].isa
 
