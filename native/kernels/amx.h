@@ -89,12 +89,13 @@ struct TileStart {
   int64_t stride, step;
 };
 
-// to[r][v] = start[r][v] + sum over k of left(k)[r] · right[k][v] for the 16 columns v < NV each, r < rows and
-// k < depth. left(k) gives 16 pairs of every row from k on, or as many as are left: where they begin, and how
-// far apart the rows are in bytes.
+// to[r][v] = start[r][v] + sum over k of left(piece, k)[r] · right[k][v] for the 16 columns v < NV each, r < rows
+// and k < depth of every piece; those of `right` follow each other. left(piece, k) gives 16 pairs of every row from
+// k on, or as many as are left: where they begin, and how far apart the rows are in bytes.
 template <int NV, typename Left>
-GATEWISE_INLINE void multiply_amx(float* to, int64_t stride, const TileStart& start, int rows, int64_t depth,
-                                  const uint32_t* right, int64_t right_stride, Left&& left) {
+GATEWISE_INLINE void multiply_amx(float* to, int64_t stride, const TileStart& start, int rows,
+                                  int64_t pieces, int64_t depth, const uint32_t* right,
+                                  int64_t right_stride, Left&& left) {
   shape_tiles(rows, int(depth % amx_pairs));
   const int64_t right_bytes = 4 * right_stride;
   const auto each = [](auto&& f) {
@@ -109,72 +110,89 @@ GATEWISE_INLINE void multiply_amx(float* to, int64_t stride, const TileStart& st
     else
       clear_tile<v>();
   });
-  int64_t k = 0;
-  for (; k + amx_pairs <= depth; k += amx_pairs, right += amx_pairs * right_stride) {
-    const auto [from, bytes] = left(k);
-    load_tile<4>(from, bytes);
-    each([&](auto v) {
-      load_tile<5>(right + v * 16, right_bytes);
-      multiply_tiles<v, 4, 5>();
-    });
-  }
-  if (k < depth) {
-    const auto [from, bytes] = left(k);
-    load_tile<6>(from, bytes);
-    each([&](auto v) {
-      load_tile<7>(right + v * 16, right_bytes);
-      multiply_tiles<v, 6, 7>();
-    });
+  for (int64_t piece = 0; piece < pieces; ++piece, right += depth * right_stride) {
+    const uint32_t* at = right;
+    int64_t k = 0;
+    for (; k + amx_pairs <= depth; k += amx_pairs, at += amx_pairs * right_stride) {
+      const auto [from, bytes] = left(piece, k);
+      load_tile<4>(from, bytes);
+      each([&](auto v) {
+        load_tile<5>(at + v * 16, right_bytes);
+        multiply_tiles<v, 4, 5>();
+      });
+    }
+    if (k < depth) {
+      const auto [from, bytes] = left(piece, k);
+      load_tile<6>(from, bytes);
+      each([&](auto v) {
+        load_tile<7>(at + v * 16, right_bytes);
+        multiply_tiles<v, 6, 7>();
+      });
+    }
   }
   each([&](auto v) { store_tile_to<v>(to + v * 16, 4 * stride); });
 }
 
-// What multiply_amx reads of rows that lie anywhere: as they are if evenly spaced, else copied.
+// What multiply_amx reads of rows that lie anywhere: as they are if evenly spaced, else copied. Pieces of a row
+// are `apart` from each other.
 class LeftRows {
  public:
   template <int R>
-  GATEWISE_INLINE LeftRows(const uint32_t* const (&row)[R], int64_t depth)
-      : rows_(row), count_(R), depth_(depth), bytes_(R > 1 ? 4 * (row[1] - row[0]) : 64) {
+  GATEWISE_INLINE LeftRows(const uint32_t* const (&row)[R], int64_t depth, int64_t apart = 0)
+      : rows_(row), count_(R), depth_(depth), apart_(apart),
+        bytes_(R > 1 ? 4 * (row[1] - row[0]) : 64) {
     for (int r = 2; r < R; ++r) even_ &= 4 * (row[r] - row[r - 1]) == bytes_;
   }
 
-  std::pair<const void*, int64_t> operator()(int64_t k) {
-    if (even_) return {rows_[0] + k, bytes_};
+  std::pair<const void*, int64_t> operator()(int64_t piece, int64_t k) {
+    const int64_t at = piece * apart_ + k;
+    if (even_) return {rows_[0] + at, bytes_};
     for (int r = 0; r < count_; ++r)
-      store(copy_ + r * amx_pairs, load_part(rows_[r] + k, depth_ - k));
+      store(copy_ + r * amx_pairs, load_part(rows_[r] + at, depth_ - k));
     return {copy_, 64};
   }
 
  private:
   const uint32_t* const* rows_;
   const int count_;
-  const int64_t depth_, bytes_;
+  const int64_t depth_, apart_, bytes_;
   bool even_ = true;
   alignas(64) uint32_t copy_[16 * amx_pairs];
 };
 
-// The same of `count` columns from `first` on of a matrix with the depth along its rows.
-class LeftColumns {
+// The transpose of a matrix as a left operand: [16 of its columns][16 pairs of its rows][column][pair].
+class LeftTiles {
  public:
-  LeftColumns(const uint32_t* const* rows, int64_t first, int count, int64_t depth)
-      : rows_(rows), first_(first), mask_(__mmask16((1u << count) - 1)), depth_(depth) {}
+  LeftTiles() = default;
+  // tiles: room for size() operands.
+  LeftTiles(uint32_t* tiles, int64_t rows) : tiles_(tiles), high_((rows + amx_pairs - 1) / amx_pairs) {}
+  static int64_t size(int64_t columns, int64_t rows) {
+    return (columns + 15) / 16 * ((rows + amx_pairs - 1) / amx_pairs) * 16 * amx_pairs;
+  }
 
-  std::pair<const void*, int64_t> operator()(int64_t k) {
+  // Sets 16 rows and as many columns; row(i) is that of pair i from `first_row` on, which is a multiple of 16, as
+  // is first_column.
+  template <typename Row>
+  GATEWISE_INLINE void set(int64_t first_row, int64_t first_column, Row&& row) const {
     Vec<uint32_t> v[16];
-    for (int64_t i = 0; i < 16; ++i)
-      v[i] = k + i < depth_ ? (Vec<uint32_t>)_mm512_maskz_loadu_epi32(mask_, rows_[k + i] + first_)
-                            : Vec<uint32_t>{};
+    for (int i = 0; i < 16; ++i) v[i] = row(i);
     transpose<uint32_t>(v);
-    for (int i = 0; i < 16; ++i) store(copy_ + i * amx_pairs, v[i]);
-    return {copy_, 64};
+    uint32_t* to = at(first_column) + first_row * 16;
+    for (int i = 0; i < 16; ++i) store(to + i * amx_pairs, v[i]);
+  }
+
+  // Those columns.
+  auto columns(int64_t first) const {
+    return [from = at(first)](int64_t, int64_t k) {
+      return std::pair<const void*, int64_t>(from + k * 16, 4 * amx_pairs);
+    };
   }
 
  private:
-  const uint32_t* const* rows_;
-  const int64_t first_;
-  const __mmask16 mask_;
-  const int64_t depth_;
-  alignas(64) uint32_t copy_[16 * amx_pairs];
+  uint32_t* at(int64_t column) const { return tiles_ + column / 16 * high_ * 16 * amx_pairs; }
+
+  uint32_t* tiles_ = nullptr;
+  int64_t high_ = 0;
 };
 #else
 struct TileScope {

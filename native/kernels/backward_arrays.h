@@ -83,6 +83,34 @@ class OuterRows {
   std::vector<const F*> rows_;
 };
 
+#ifdef __AMX_BF16__
+// With tile registers: their transpose.
+template <>
+class OuterRows<Bf16> {
+  static constexpr int N = 16;
+
+ public:
+  OuterRows(int64_t rows, int64_t depth)
+      : depth_(depth), memory_(LeftTiles::size(depth, factors<Bf16>(rows))),
+        tiles_(memory_.get(), factors<Bf16>(rows)) {}
+
+  const LeftTiles& gather(const std::vector<const float*>& rows, int64_t count) const {
+    const auto part = [&](int64_t m, int64_t k) {
+      return m < count ? load_part(rows[m] + k, depth_ - k) : Vec<float>{};
+    };
+    for (int64_t m = 0; m < count; m += 2 * N)
+      for (int64_t k = 0; k < depth_; k += N)
+        tiles_.set(m / 2, k, [&](int i) { return join<Bf16>(part(m + 2 * i, k), part(m + 2 * i + 1, k)); });
+    return tiles_;
+  }
+
+ private:
+  int64_t depth_;
+  Buffer<uint32_t> memory_;
+  LeftTiles tiles_;
+};
+#endif
+
 // Pointers to the rows of one step, and of the whole block for the products over it.
 template <typename P>
 struct StepPointers {
@@ -195,9 +223,10 @@ class GradientArrays {
 
   // Adds the products over the `count` rows of a block to the sums of weights, or sets them.
   void accumulate(const GradientShare& share, StepPointers<P>& at, int64_t count, bool first) {
-    const F* const* x = at.outer_x.gather(at.x, count);
-    const F* const* h_before = feeds_back<Cell> ? at.outer_h.gather(at.h_before, count) : nullptr;
-    const F* const* gated = twice<Cell> ? at.outer_gated.gather(at.gated, count) : nullptr;
+    using Rows = decltype(at.outer_x.gather(at.x, count));
+    Rows x = at.outer_x.gather(at.x, count);
+    Rows h_before = feeds_back<Cell> ? at.outer_h.gather(at.h_before, count) : x;
+    Rows gated = twice<Cell> ? at.outer_gated.gather(at.gated, count) : x;
     for (int64_t p = share.panels.first; p < share.panels.last; ++p) {
       const F* outer = outer_dz(p, at, count);
       ih.add(p, x, factors<P>(count), outer + input_first, width, first);

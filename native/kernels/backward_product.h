@@ -56,7 +56,19 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
         for (int r = 0; r < R; ++r)
           a.row[r] = arrays.dz(panels.first, rows[row + r]) + first / group<P>;
         const Factor<P>* b = weights + panels.first * panel_size;
-        for (int64_t p = panels.first; p < panels.last; ++p, b += panel_size) {
+        int64_t p = panels.first;
+#ifdef __AMX_BF16__
+        if constexpr (group<P> > 1) {  // all whole panels without leaving the registers
+          p = std::min(panels.last, hidden / (Cell::units * N));
+          const int64_t pieces = p - panels.first, depth = columns * N / group<P>;
+          T* const sums = in_memory(tile, 0);
+          multiply_amx<NV>(sums, NV * N, {sums, NV * N, N}, R, pieces, depth, b, NV * N,
+                           LeftRows(a.row, depth, arrays.panel_size()));
+          for (int r = 0; r < R; ++r) a.row[r] += pieces * arrays.panel_size();
+          b += pieces * panel_size;
+        }
+#endif
+        for (; p < panels.last; ++p, b += panel_size) {
           // The next panel's rows: other threads have written them, or they lie far apart.
           for (int r = 0; r < R && p + 1 < panels.last; ++r)
             prefetch<factors<P>(columns), false>(a.row[r] + arrays.panel_size());

@@ -11,7 +11,6 @@ namespace GATEWISE_ISA {
 template <>
 class ClassProducts<Bf16> {
   static constexpr int N = 16;
-  static constexpr int64_t tile_size = 16 * amx_pairs;  // operands of a register
 
  public:
   static constexpr int64_t block = 128;
@@ -21,8 +20,9 @@ class ClassProducts<Bf16> {
   ClassProducts(const CrossEntropy& call, const RowBlock<Bf16>& rows)
       : call_(call), rows_(rows), columns_(ceil_div(call.input, N)), depth_(columns_ * N / 2),
         half_(rows.stride / 2), grad_x_(call.grad_x ? columns_ * N * rows.stride : 0),
-        weights_(block * depth_), weight_tiles_(columns_ * block / 2 / amx_pairs * tile_size),
-        dz_(block * half_), dz_pairs_(block / 2 * rows.stride), bias_(block * N) {}
+        weights_(block * depth_), transposed_(LeftTiles::size(call.input, block / 2)),
+        dz_(block * half_), dz_pairs_(block / 2 * rows.stride), bias_(block * N),
+        weight_tiles_(transposed_.get(), block / 2) {}
 
   void take_weights(int64_t b) {
     for (int64_t i = 0; i < classes_in(b); ++i) {
@@ -38,7 +38,7 @@ class ClassProducts<Bf16> {
     const uint32_t* panel = rows_.along_rows(tile);
     with_constant<tile_vectors>(tiles.vectors_in(tile), [&](auto NV) {
       for_tiles_of(classes_in(b), [&](int64_t i, int count) {
-        multiply_amx<NV>(at + i * rows_.stride, rows_.stride, {bias_.get() + i * N, N, 0}, count,
+        multiply_amx<NV>(at + i * rows_.stride, rows_.stride, {bias_.get() + i * N, N, 0}, count, 1,
                          rows_.depth, panel, NV * N, rows_from(weights_.get() + i * depth_, depth_));
       });
     });
@@ -59,10 +59,8 @@ class ClassProducts<Bf16> {
         const int64_t row = tiles.first_vector(tile) * N;
         for (int64_t c = 0; c < columns_; ++c) {
           float* out = grad_x_.get() + c * N * stride + row;
-          const uint32_t* weights = weight_tiles(c);
-          const auto left = [&](int64_t k) { return std::pair(weights + k * N, amx_bytes); };
-          multiply_amx<NV>(out, stride, {first ? nullptr : out, stride, N}, N, pairs,
-                           dz_pairs_.get() + row, stride, left);
+          multiply_amx<NV>(out, stride, {first ? nullptr : out, stride, N}, N, 1, pairs,
+                           dz_pairs_.get() + row, stride, weight_tiles_.columns(c * N));
         }
       });
   }
@@ -80,10 +78,10 @@ class ClassProducts<Bf16> {
           float* to = out + i * call_.input + first_column;
           const auto left = rows_from(dz_.get() + i * half_, half_);
           if (width == NV * N)
-            return multiply_amx<NV>(to, call_.input, {first ? nullptr : to, call_.input, N}, count,
+            return multiply_amx<NV>(to, call_.input, {first ? nullptr : to, call_.input, N}, count, 1,
                                     pairs, rows_.along_columns(c), NV * N, left);
           float sums[16 * NV * N];
-          multiply_amx<NV>(sums, NV * N, {nullptr, 0, 0}, count, pairs, rows_.along_columns(c), NV * N,
+          multiply_amx<NV>(sums, NV * N, {nullptr, 0, 0}, count, 1, pairs, rows_.along_columns(c), NV * N,
                            left);
           for (int r = 0; r < count; ++r)
             for (int64_t k = 0; k < width; ++k)
@@ -93,8 +91,6 @@ class ClassProducts<Bf16> {
   }
 
  private:
-  static constexpr int64_t amx_bytes = 4 * amx_pairs;
-
   int64_t classes_in(int64_t b) const { return std::min(block, call_.classes - b * block); }
   const float* weight(int64_t b, int64_t i) const {
     return as<float>(call_.weight) + (b * block + i) * call_.input;
@@ -105,12 +101,7 @@ class ClassProducts<Bf16> {
     for (int64_t i = 0; i < count; i += N) f(i, int(std::min<int64_t>(N, count - i)));
   }
   static auto rows_from(const uint32_t* first, int64_t stride) {
-    return [=](int64_t k) { return std::pair(first + k, 4 * stride); };
-  }
-
-  // The weights of 16 columns, [pair / 16][column][pair of classes], as a register reads them.
-  uint32_t* weight_tiles(int64_t c) const {
-    return weight_tiles_.get() + c * (block / 2 / amx_pairs) * tile_size;
+    return [=](int64_t, int64_t k) { return std::pair<const void*, int64_t>(first + k, 4 * stride); };
   }
 
   void take_pairs(int64_t b, int64_t width) {
@@ -119,13 +110,10 @@ class ClassProducts<Bf16> {
       return i < classes ? load_part(weight(b, i) + c * N, call_.input - c * N) : Vec<float>{};
     };
     for (int64_t first = 0; first < classes; first += 2 * amx_pairs)
-      for (int64_t c = 0; c < columns_; ++c) {
-        Vec<uint32_t> v[N];
-        for (int i = 0; i < N; ++i)
-          v[i] = join<Bf16>(row(first + 2 * i, c), row(first + 2 * i + 1, c));
-        transpose<uint32_t>(v);
-        for (int i = 0; i < N; ++i) store(weight_tiles(c) + (first / 2 + i) * N, v[i]);
-      }
+      for (int64_t c = 0; c < columns_; ++c)
+        weight_tiles_.set(first / 2, c * N, [&](int i) {
+          return join<Bf16>(row(first + 2 * i, c), row(first + 2 * i + 1, c));
+        });
     if (classes % 2) std::fill_n(dz_.get() + classes * half_, width / 2, 0u);
     for (int64_t i = 0; i < classes; i += 2)
       for (int64_t r = 0; r < width; r += N) {
@@ -138,8 +126,9 @@ class ClassProducts<Bf16> {
   const RowBlock<Bf16>& rows_;
   const int64_t columns_, depth_, half_;  // vectors of columns; pairs of columns and of rows
   const Buffer<float> grad_x_;            // [column][row]
-  const Buffer<uint32_t> weights_, weight_tiles_, dz_, dz_pairs_;
-  const Buffer<float> bias_;
+  const Buffer<uint32_t> weights_, transposed_, dz_, dz_pairs_;
+  const Buffer<float> bias_;  // of one block, a vector for each class
+  const LeftTiles weight_tiles_;
 };
 #endif
 

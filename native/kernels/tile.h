@@ -45,7 +45,7 @@ GATEWISE_INLINE void multiply_columns(Tile<T, R, NV>& tile, const RowPointers<F,
   constexpr int N = Simd<T>::lanes;
 #ifdef __AMX_BF16__
   if constexpr (!std::is_same_v<T, F>)
-    return multiply_amx<count>(in_memory(tile, first), NV * N, {in_memory(tile, first), NV * N, N}, R, depth,
+    return multiply_amx<count>(in_memory(tile, first), NV * N, {in_memory(tile, first), NV * N, N}, R, 1, depth,
                                panel, count * N, LeftRows(a.row, depth));
 #endif
   for (int64_t k = 0; k < depth; ++k, panel += count * N) {
@@ -75,11 +75,6 @@ template <typename T, typename F, int R, int NV>
 GATEWISE_INLINE void multiply_outer(Tile<T, R, NV>& tile, const F* const* rows, int64_t first,
                                     int64_t count, const F* panel, int64_t stride) {
   constexpr int N = Simd<T>::lanes;
-#ifdef __AMX_BF16__
-  if constexpr (!std::is_same_v<T, F>)
-    return multiply_amx<NV>(in_memory(tile, 0), NV * N, {in_memory(tile, 0), NV * N, N}, R, count, panel,
-                            stride, LeftColumns(rows, first, R, count));
-#endif
   for (int64_t m = 0; m < count; ++m, panel += stride) {
     const F* a = rows[m] + first;
     __builtin_prefetch(a + N);

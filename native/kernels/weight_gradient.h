@@ -15,10 +15,13 @@ class WeightGradient {
   using T = Number<P>;
   using F = Factor<P>;
   static constexpr int64_t width = columns * Simd<T>::lanes;
+  // Tile registers write whole tiles.
+  static constexpr int64_t whole = tile_rows<F> == 16 ? 16 : 1;
 
  public:
   WeightGradient() = default;
-  WeightGradient(int64_t panels, int64_t depth) : depth_(depth), sum_(panels * depth * width) {}
+  WeightGradient(int64_t panels, int64_t depth)
+      : depth_(ceil_div(depth, whole) * whole), sum_(panels * depth_ * width) {}
 
   T* panel(int64_t p) const { return sum_.get() + p * depth_ * width; }
 
@@ -40,6 +43,17 @@ class WeightGradient {
         for (int v = 0; v < columns; ++v) store(at + (r * columns + v) * N, tile.v[r][v]);
     });
   }
+
+#ifdef __AMX_BF16__
+  // The same in tile registers.
+  void add(int64_t p, const LeftTiles& rows, int64_t count, const F* dz, int64_t stride, bool first) {
+    for (int64_t k = 0; k < depth_; k += whole) {
+      T* at = panel(p) + k * width;
+      multiply_amx<columns>(at, width, {first ? nullptr : at, width, 16}, whole, 1, count, dz, stride,
+                            rows.columns(k));
+    }
+  }
+#endif
 
   // Adds panel p of another sum.
   void merge(const WeightGradient& other, int64_t p) {

@@ -146,9 +146,9 @@ def _new_network(settings: LanguageFields, language: Language) -> LanguageNetwor
         torch.manual_seed(settings.seed)
         network = LanguageNetwork(shape_of(settings, len(language.vocabulary)))
         if settings.tied:
-            # An embedding of N(0, 1) would make outputs of the size of its width.
-            bound = settings.embedding_size**-0.5
-            torch.nn.init.uniform_(network.encoder.embedding.weight, -bound, bound)
+            # Halfway between what suits inputs, N(0, 1), and what suits outputs, N(0, 1 / E).
+            std = settings.embedding_size**-0.25
+            torch.nn.init.normal_(network.encoder.embedding.weight, std=std)
         if settings.init_range is not None:
             draw_uniform(network, settings.init_range)
     return network
