@@ -27,7 +27,7 @@ def prepared(tmp_path: Path, **changes: Any) -> tuple[LanguageTask, LanguageNetw
     language = learn_language(settings, lambda: as_texts(sentences()))
     corpus = write_corpus(language, lambda: as_texts(sentences()), tmp_path / "tokens.npy")
     torch.manual_seed(0)
-    network = LanguageNetwork(shape_of(settings, len(language.vocabulary)))
+    network = LanguageNetwork(shape_of(settings, language))
     task = LanguageTask(corpus, corpus, language.vocabulary.counts, settings)
     return task, network, language
 

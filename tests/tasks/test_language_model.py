@@ -52,7 +52,7 @@ def prepared(tmp_path: Path, **changes: Any) -> tuple[LanguageModel, LanguageNet
     language = learn_language(settings, of(sentences()))
     corpus = write_corpus(language, of(sentences()), tmp_path / "tokens.npy")
     torch.manual_seed(0)
-    network = LanguageNetwork(shape_of(settings, len(language.vocabulary)))
+    network = LanguageNetwork(shape_of(settings, language))
     return settings, network, corpus
 
 

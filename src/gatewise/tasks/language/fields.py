@@ -31,6 +31,10 @@ class LanguageFields(SourceFields, TokenFields, TrainingFields):
     mark_ends: bool = _data(
         default=True, help="Whether the end of each text, or line, is a token of its own"
     )
+    carry_over: bool = _data(
+        default=True,
+        help="Whether a text is read from the state after the one before; else it begins anew",
+    )
     validation_size: float = _data(
         0.1, help="End of the texts kept for validation; 0: none", unit="a share", ge=0, lt=1
     )
@@ -105,6 +109,9 @@ class LanguageFields(SourceFields, TokenFields, TrainingFields):
     def setting_faults(self) -> list[GatewiseError]:
         """Return contradictions between fields that are each valid alone."""
         faults = self.token_faults()
+        if not self.carry_over and not self.mark_ends:
+            wanted = "True with mark_ends=False: without ends nobody knows where a text begins"
+            faults.append(InvalidValueError("carry_over", wanted, "False"))
         if self.weight_dropout and self.cell not in WITH_WEIGHT_DROPOUT:
             wanted = f"0 with cell={self.cell!r}; it is for {' and '.join(WITH_WEIGHT_DROPOUT)}"
             faults.append(InvalidValueError("weight_dropout", wanted, str(self.weight_dropout)))

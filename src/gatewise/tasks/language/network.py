@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, cast
 
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from gatewise.data.text import IGNORED
@@ -25,12 +25,15 @@ class LanguageShape:
         tied: Whether the output's weights are the embedding.
         output: Kind of the output layer.
         cutoffs: Of the adaptive output.
+        fresh_at: Number of the token that is read from a fresh state, whatever came before; None
+            if the state is always carried.
     """
 
     encoder: EncoderShape
     tied: bool = True
     output: Literal["softmax", "adaptive"] = "softmax"
     cutoffs: tuple[int, ...] = ()
+    fresh_at: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as values that JSON can hold."""
@@ -44,6 +47,7 @@ class LanguageShape:
             values["tied"],
             values["output"],
             tuple(values["cutoffs"]),
+            values["fresh_at"],
         )
 
 
@@ -104,7 +108,8 @@ class LanguageNetwork(nn.Module):
             with_logits: Whether to return those of all tokens, which takes their memory.
         """
         vectors = self.encoder.embed(tokens)
-        encoded = self.encoder.read(vectors if shift is None else vectors + shift, states)
+        shifted = vectors if shift is None else vectors + shift
+        encoded = self.encoder.read(shifted, states, reset=self._begins(tokens))
         logits = self.output.logits(encoded.output) if with_logits else None
         return Reading(self.output(encoded.output, targets), encoded, logits)
 
@@ -115,7 +120,7 @@ class LanguageNetwork(nn.Module):
         states: list[State] | None = None,
     ) -> tuple[Float[Tensor, "T B"], list[State]]:
         """Return −ln p of each target, zero where none counts, and the states after the window."""
-        encoded = self.encoder(tokens, states)
+        encoded = self.encoder(tokens, states, reset=self._begins(tokens))
         return self.output.losses(encoded.output, targets), encoded.states
 
     def logits(
@@ -125,12 +130,16 @@ class LanguageNetwork(nn.Module):
         lengths: Int64[Tensor, "B"] | None = None,
     ) -> tuple[Float[Tensor, "B V"], list[State]]:
         """Return the logits of the token after the last of each sequence, and the states there."""
-        encoded = self.encoder(tokens, states, lengths)
+        encoded = self.encoder(tokens, states, lengths, reset=self._begins(tokens))
         y = encoded.output[-1]
         if lengths is not None:
             last = (lengths - 1).view(1, -1, 1).expand(1, -1, encoded.output.shape[-1])
             y = encoded.output.gather(0, last)[0]
         return self.output.logits(y), encoded.states
+
+    def _begins(self, tokens: Int64[Tensor, "T B"]) -> Bool[Tensor, "T B"] | None:
+        """Return where the state begins anew; None for nowhere."""
+        return None if self.shape.fresh_at is None else tokens == self.shape.fresh_at
 
 
 def draw_uniform(network: LanguageNetwork, bound: float) -> None:

@@ -112,12 +112,13 @@ def count_characters(read: Reader, language: Language) -> int:
     return sum(len(text.text) + (language.end is not None) for text in read())
 
 
-def shape_of(settings: LanguageFields, words: int) -> LanguageShape:
+def shape_of(settings: LanguageFields, language: Language) -> LanguageShape:
     """Return what the network of these settings is built from.
 
     Raises:
         InvalidValueError: The clusters of the adaptive output lie beyond the vocabulary.
     """
+    words = len(language.vocabulary)
     if settings.output == "adaptive" and settings.cutoffs[-1] >= words:
         raise InvalidValueError(
             "cutoffs", f"numbers below the {words:,} tokens of the vocabulary",
@@ -137,14 +138,15 @@ def shape_of(settings: LanguageFields, words: int) -> LanguageShape:
         weight_dropout=settings.weight_dropout,
     )
     cutoffs = settings.cutoffs if settings.output == "adaptive" else ()
-    return LanguageShape(encoder, settings.tied, settings.output, cutoffs)
+    fresh_at = None if settings.carry_over else language.end_number
+    return LanguageShape(encoder, settings.tied, settings.output, cutoffs, fresh_at)
 
 
 def _new_network(settings: LanguageFields, language: Language) -> LanguageNetwork:
     """An untrained network; its draws come from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        network = LanguageNetwork(shape_of(settings, len(language.vocabulary)))
+        network = LanguageNetwork(shape_of(settings, language))
         if settings.tied:
             # Halfway between what suits inputs, N(0, 1), and what suits outputs, N(0, 1 / E).
             std = settings.embedding_size**-0.25

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from gatewise.tasks.recurrent_cells import Cell, RecurrentNetwork, build_layer
@@ -113,6 +113,8 @@ class TokenEncoder(nn.Module):
         tokens: Int64[Tensor, "T B"],
         states: list[State] | None = None,
         lengths: Int64[Tensor, "B"] | None = None,
+        *,
+        reset: Bool[Tensor, "T B"] | None = None,
     ) -> Encoded:
         """Read tokens.
 
@@ -120,8 +122,9 @@ class TokenEncoder(nn.Module):
             tokens: Their numbers.
             states: Of each layer, to go on from; None to begin.
             lengths: Valid steps of each sequence; None for T.
+            reset: Steps before which the state is cut to begin anew; None for nowhere.
         """
-        return self.read(self.embed(tokens), states, lengths)
+        return self.read(self.embed(tokens), states, lengths, reset=reset)
 
     def embed(self, tokens: Int64[Tensor, "T B"]) -> Float[Tensor, "T B E"]:
         """Return the vectors of tokens, after the dropout of words."""
@@ -133,13 +136,15 @@ class TokenEncoder(nn.Module):
         vectors: Float[Tensor, "T B E"],
         states: list[State] | None = None,
         lengths: Int64[Tensor, "B"] | None = None,
+        *,
+        reset: Bool[Tensor, "T B"] | None = None,
     ) -> Encoded:
         """Read the vectors of tokens, with the extra features behind them; else as a call."""
         y, after = self.input_dropout(vectors), []
         for k, layer in enumerate(cast("list[RecurrentNetwork]", list(self.layers))):
             if k:
                 y = self.hidden_dropout(y)
-            y, state = layer(y, None if states is None else states[k], lengths=lengths)
+            y, state = layer(y, None if states is None else states[k], lengths=lengths, reset=reset)
             after.append(state)
         return Encoded(self.output_dropout(y), y, after)
 
