@@ -16,16 +16,18 @@ The sets, none with vectors or texts from elsewhere:
 
 The linear model is scikit-learn's logistic regression on TF-IDF of words and bigrams, or of one to
 three Chinese characters, with the regularisation that is best on the development split. So are the
-settings of ours, among those of `SEARCH`: `--search` tries them, does not see the test split at
-all, and writes `results/text_classification_search.md`. The outcome of the test is in
-`results/text_classification.md`, with two small tables behind it: what adversarial training does to
-the development accuracy of one set, and the speed of `predict`, from texts to labels, beside the
-same weights in torch.nn.LSTM with packed sequences.
+settings of ours, among those of `SEARCH` in `text_settings.py`: `--search` tries them, does not see
+the test split at all, and writes `results/text_classification_search.md`.
+
+The outcome of the test is in `results/text_classification.md`, two small tables behind it: what
+adversarial training does to the development accuracy of one set, and the speed of `predict`, from
+texts to labels, beside the same weights in torch.nn.LSTM with packed sequences.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +41,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from table import markdown
+from text_settings import SEARCH, SETTINGS, TARGETS, settings_of
 from torch_twin import packed_twin, predict_speeds
 
 from gatewise.data.text import Text, read_texts
@@ -56,86 +59,6 @@ class Splits(NamedTuple):
     dev: Pairs
     test: Pairs
 
-
-class Target(NamedTuple):
-    """Accuracies in per cent that a row is held against; None where nothing is demanded."""
-
-    must: float | None
-    aim: float | None
-    published: str
-
-
-TARGETS = {
-    "sst2": Target(82.2, 84.0, "CNN-rand 82.7 (Kim 2014), trained on phrases too"),
-    "sst5": Target(None, None, "CNN-rand 45.0 (Kim 2014), trained on phrases too"),
-    "trec6": Target(90.0, 93.0, "CNN-rand 91.2 (Kim 2014)"),
-    "chnsenticorp": Target(88.2, 90.0, "none on this clean split"),
-}
-
-COMMON: dict[str, Any] = {"max_epochs": 12, "patience": 4}
-"""Settings of every set, where the next table does not say otherwise."""
-
-SHORT: dict[str, Any] = {
-    "tokens": "spaces",
-    "adversarial": "fgm",
-    "adversarial_radius": 2.0,
-    "averaging": "triggered",
-    "averaging_patience": 2,
-}
-
-SETTINGS: dict[str, dict[str, Any]] = {
-    "trec6": {
-        **SHORT,
-        "pooling": ("max", "attention"),
-        "embedding_size": 200,
-        "batch_size": 50,
-        "learning_rate": 2e-3,
-        "max_epochs": 14,
-    },
-    "chnsenticorp": {
-        "tokens": "characters",
-        "ngrams": 2,
-        "longest": 300,
-        "batch_size": 64,
-        "learning_rate": 2e-3,
-        "max_epochs": 6,
-    },
-    "sst2": SHORT,
-    "sst5": SHORT,
-}
-
-PLAIN: dict[str, Any] = {"adversarial": "none", "averaging": "none"}
-
-SMALL: dict[str, Any] = {
-    "pooling": ("max", "mean"),
-    "embedding_size": 128,
-    "batch_size": 32,
-    "learning_rate": 1e-3,
-    "max_epochs": 12,
-}
-
-SEARCH: dict[str, list[dict[str, Any]]] = {
-    "trec6": [
-        {},
-        {**SMALL, "max_epochs": 14},
-        {**SMALL, "averaging": "none", "adversarial_radius": 1.0, "word_dropout": 0.3},
-        {**SMALL, **PLAIN},
-        {**SMALL, **PLAIN, "word_dropout": 0.3, "batch_size": 16},
-        {**SMALL, **PLAIN, "lowercase": True, "ngrams": 2},
-    ],
-    "chnsenticorp": [{}],
-    "sst2": [
-        {},
-        {**PLAIN, "word_dropout": 0.3},
-        {"averaging": "none", "adversarial_radius": 1.0, "word_dropout": 0.3},
-        {"averaging": "none", "adversarial": "vat", "adversarial_radius": 1.0, "word_dropout": 0.3},
-        {**PLAIN, "word_dropout": 0.5, "embedding_size": 256},
-        {**PLAIN, "word_dropout": 0.3, "ngrams": 2, "ngram_count": 1},
-    ],
-    "sst5": [{}],
-}
-"""What is changed in these settings, with seed 0. The best development accuracy decides; sst5 has
-the settings of sst2."""
 
 ADVERSARIAL_SET = "trec6"
 ADVERSARIAL = ("none", "fgm", "vat")
@@ -191,7 +114,10 @@ def test(sets: dict[str, Splits], seeds: int, threads: int) -> None:
             write_page()
     if ADVERSARIAL_SET in sets:
         for kind in ADVERSARIAL:
-            effects.append(adversarial_row(kind, sets[ADVERSARIAL_SET], seeds))
+            done = outcomes[ADVERSARIAL_SET]
+            if kind != settings_of(ADVERSARIAL_SET)["adversarial"]:
+                done = adversarial_outcomes(kind, sets[ADVERSARIAL_SET], seeds)
+            effects.append(adversarial_row(kind, done))
             print(*effects[-1], sep="  ", flush=True)
             write_page()
 
@@ -231,10 +157,6 @@ def parted(whole: Pairs) -> tuple[Pairs, Pairs]:
     return (a, c), (b, d)
 
 
-def settings_of(name: str) -> dict[str, Any]:
-    return {**COMMON, **SETTINGS[name]}
-
-
 def fitted(parts: Splits, settings: dict[str, Any], seed: int) -> tuple[TextClassifier, float]:
     """Return a classifier whose best epoch the development split chose, and the minutes."""
     began = time.perf_counter()
@@ -248,12 +170,16 @@ def best_dev(model: TextClassifier) -> float:
     return 100 * max(record.scores["accuracy"] for record in model.history_)
 
 
-def adversarial_row(kind: str, parts: Splits, seeds: int) -> list[str]:
-    """One line of the table of adversarial training; the test split is not looked at."""
+def adversarial_outcomes(kind: str, parts: Splits, seeds: int) -> list[Outcome]:
+    """Fit with another adversary; the test split is not looked at."""
     settings = {**settings_of(ADVERSARIAL_SET), "adversarial": kind}
     fits = [fitted(parts, settings, seed) for seed in range(seeds)]
-    dev = [best_dev(model) for model, _ in fits]
-    minutes = mean(minutes for _, minutes in fits)
+    return [Outcome(best_dev(model), math.nan, minutes) for model, minutes in fits]
+
+
+def adversarial_row(kind: str, outcomes: Sequence[Outcome]) -> list[str]:
+    """One line of the table of adversarial training."""
+    dev, minutes = [one.dev for one in outcomes], mean(one.minutes for one in outcomes)
     return [kind, f"{mean(dev):.1f}", ", ".join(f"{one:.1f}" for one in dev), f"{minutes:.1f}"]
 
 
