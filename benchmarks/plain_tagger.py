@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch_twin import PackedLSTM, packed_twin
 
-from gatewise import to_torch
-from gatewise.nn import CRF, LSTM
+from gatewise.nn import CRF
 from gatewise.tasks import SequenceTagger
 
 
 def plain_twin(model: SequenceTagger) -> SequenceTagger:
     """Return the same tagger with nothing of ours but the look-up of tokens."""
-    twin = copy.deepcopy(model)
+    twin = packed_twin(model)
     network = twin.network_
     if network.characters is not None and network.characters.lstm is not None:
         network.characters.lstm = PackedLSTM(network.characters.lstm)
-    for place, layer in enumerate(network.encoder.layers):
-        network.encoder.layers[place] = PackedLSTM(layer)
     if isinstance(network.head, CRF):
         network.head = PlainCRF(network.head)
     return twin
-
-
-class PackedLSTM(nn.Module):
-    """torch's LSTM, called as ours is."""
-
-    def __init__(self, layer: LSTM) -> None:
-        super().__init__()
-        self.layer = to_torch(layer)
-
-    def forward(
-        self, x: Tensor, state: object = None, *, lengths: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        if state is not None:
-            raise NotImplementedError("a tagger begins each sentence anew")
-        packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
-        output, after = self.layer(packed)
-        return pad_packed_sequence(output, total_length=len(x))[0], after
 
 
 class PlainCRF(nn.Module):

@@ -33,12 +33,11 @@ from machine import RESULTS, machine
 from options import fit_options
 from plain_tagger import plain_twin
 from table import judged, markdown
-from timing import alternate
+from torch_twin import predict_speeds
 
 from gatewise.data.text import read_tagged
 from gatewise.tasks import SequenceTagger
 
-TURNS = 5
 LONG = 10
 """Minutes from which on a fit is not repeated with other seeds."""
 
@@ -242,13 +241,7 @@ def measured(one: Set, folder: Path, seed: int) -> tuple[SequenceTagger, Outcome
 def speed(model: SequenceTagger, test: Path) -> tuple[float, float]:
     """Return tokens a second of ``predict``, and of the same network in plain torch."""
     tokens = [list(one.tokens) for one in read_tagged(test, tags=False)]
-    twin = plain_twin(model)
-    if twin.predict(tokens) != model.predict(tokens):
-        raise AssertionError("plain torch gives other tags")
-    turns = {"ours": lambda: model.predict(tokens), "torch": lambda: twin.predict(tokens)}
-    took = alternate(turns, TURNS)
-    count = sum(map(len, tokens))
-    return count / took["ours"], count / took["torch"]
+    return predict_speeds(model, plain_twin(model), tokens, sum(map(len, tokens)))
 
 
 def search(folders: Mapping[str, Path], threads: int) -> None:

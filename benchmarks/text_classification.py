@@ -16,14 +16,18 @@ The sets, none with vectors or texts from elsewhere:
 
 The linear model is scikit-learn's logistic regression on TF-IDF of words and bigrams, or of one to
 three Chinese characters, with the regularisation that is best on the development split. So are the
-settings of ours, among those of `SEARCH`: `--search` tries them, does not see the test split at
-all, and writes `results/text_classification_search.md`. The outcome of the test is in
-`results/text_classification.md`.
+settings of ours, among those of `SEARCH` in `text_settings.py`: `--search` tries them, does not see
+the test split at all, and writes `results/text_classification_search.md`.
+
+The outcome of the test is in `results/text_classification.md`, two small tables behind it: what
+adversarial training does to the development accuracy of one set, and the speed of `predict`, from
+texts to labels, beside the same weights in torch.nn.LSTM with packed sequences.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +41,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from table import markdown
+from text_settings import SEARCH, SETTINGS, TARGETS, settings_of
+from torch_twin import packed_twin, predict_speeds
 
 from gatewise.data.text import Text, read_texts
 from gatewise.errors import InvalidFileError
@@ -54,85 +60,8 @@ class Splits(NamedTuple):
     test: Pairs
 
 
-class Target(NamedTuple):
-    """Accuracies in per cent that a row is held against; None where nothing is demanded."""
-
-    must: float | None
-    aim: float | None
-    published: str
-
-
-TARGETS = {
-    "sst2": Target(82.2, 84.0, "CNN-rand 82.7 (Kim 2014), trained on phrases too"),
-    "sst5": Target(None, None, "CNN-rand 45.0 (Kim 2014), trained on phrases too"),
-    "trec6": Target(90.0, 93.0, "CNN-rand 91.2 (Kim 2014)"),
-    "chnsenticorp": Target(88.2, 90.0, "none on this clean split"),
-}
-
-COMMON: dict[str, Any] = {"max_epochs": 12, "patience": 4}
-"""Settings of every set, where the next table does not say otherwise."""
-
-SHORT: dict[str, Any] = {
-    "tokens": "spaces",
-    "adversarial": "fgm",
-    "adversarial_radius": 2.0,
-    "averaging": "triggered",
-    "averaging_patience": 2,
-}
-
-SETTINGS: dict[str, dict[str, Any]] = {
-    "trec6": {
-        **SHORT,
-        "pooling": ("max", "attention"),
-        "embedding_size": 200,
-        "batch_size": 50,
-        "learning_rate": 2e-3,
-        "max_epochs": 14,
-    },
-    "chnsenticorp": {
-        "tokens": "characters",
-        "ngrams": 2,
-        "longest": 300,
-        "batch_size": 64,
-        "learning_rate": 2e-3,
-        "max_epochs": 6,
-    },
-    "sst2": SHORT,
-    "sst5": SHORT,
-}
-
-PLAIN: dict[str, Any] = {"adversarial": "none", "averaging": "none"}
-
-SMALL: dict[str, Any] = {
-    "pooling": ("max", "mean"),
-    "embedding_size": 128,
-    "batch_size": 32,
-    "learning_rate": 1e-3,
-    "max_epochs": 12,
-}
-
-SEARCH: dict[str, list[dict[str, Any]]] = {
-    "trec6": [
-        {},
-        {**SMALL, "max_epochs": 14},
-        {**SMALL, "averaging": "none", "adversarial_radius": 1.0, "word_dropout": 0.3},
-        {**SMALL, **PLAIN},
-        {**SMALL, **PLAIN, "word_dropout": 0.3, "batch_size": 16},
-        {**SMALL, **PLAIN, "lowercase": True, "ngrams": 2},
-    ],
-    "chnsenticorp": [{}],
-    "sst2": [
-        {},
-        {**PLAIN, "word_dropout": 0.3},
-        {"averaging": "none", "adversarial_radius": 1.0, "word_dropout": 0.3},
-        {"averaging": "none", "adversarial": "vat", "adversarial_radius": 1.0, "word_dropout": 0.3},
-        {**PLAIN, "word_dropout": 0.5, "embedding_size": 256},
-        {**PLAIN, "word_dropout": 0.3, "ngrams": 2, "ngram_count": 1},
-    ],
-    "sst5": [{}],
-}
-"""What is changed in these settings, with seed 0. The best development accuracy decides; sst5 has
-the settings of sst2."""
+ADVERSARIAL_SET = "trec6"
+ADVERSARIAL = ("none", "fgm", "vat")
 
 COSTS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Of the logistic regression, C."""
@@ -160,15 +89,37 @@ def main() -> None:
     if arguments.search:
         search(sets, arguments.threads)
         return
+    test(sets, arguments.seeds, arguments.threads)
+
+
+def test(sets: dict[str, Splits], seeds: int, threads: int) -> None:
+    """Fit and test with the chosen settings; a run that is stopped leaves what it has measured."""
     linear = {n: linear_outcome(p, chinese=n == "chnsenticorp") for n, p in sets.items()}
     outcomes: dict[str, list[Outcome]] = {name: [] for name in sets}
-    for seed in range(arguments.seeds):
+    speeds: list[list[str]] = []
+    effects: list[list[str]] = []
+
+    def write_page() -> None:
+        rows = [row(n, sets[n], linear[n], done) for n, done in outcomes.items() if done]
+        write("text_classification.md", test_page(rows, effects, speeds, threads))
+
+    for seed in range(seeds):
         for name, parts in sets.items():
-            outcomes[name].append(measured(parts, settings_of(name), seed))
+            model, minutes = fitted(parts, settings_of(name), seed)
+            dev, tested = (100 * model.score(*part) for part in (parts.dev, parts.test))
+            outcomes[name].append(Outcome(dev, tested, minutes))
             print(f"{name}, seed {seed}: {outcomes[name][-1]}", flush=True)
-            # After each fit: a run that is stopped keeps what it has measured.
-            rows = [row(n, sets[n], linear[n], done) for n, done in outcomes.items() if done]
-            write("text_classification.md", test_page(rows, arguments.threads))
+            if not seed:
+                speeds.append(speed_row(name, model, parts.test[0]))
+            write_page()
+    if ADVERSARIAL_SET in sets:
+        for kind in ADVERSARIAL:
+            done = outcomes[ADVERSARIAL_SET]
+            if kind != settings_of(ADVERSARIAL_SET)["adversarial"]:
+                done = adversarial_outcomes(kind, sets[ADVERSARIAL_SET], seeds)
+            effects.append(adversarial_row(kind, done))
+            print(*effects[-1], sep="  ", flush=True)
+            write_page()
 
 
 def splits(name: str, data: Path) -> Splits:
@@ -206,10 +157,6 @@ def parted(whole: Pairs) -> tuple[Pairs, Pairs]:
     return (a, c), (b, d)
 
 
-def settings_of(name: str) -> dict[str, Any]:
-    return {**COMMON, **SETTINGS[name]}
-
-
 def fitted(parts: Splits, settings: dict[str, Any], seed: int) -> tuple[TextClassifier, float]:
     """Return a classifier whose best epoch the development split chose, and the minutes."""
     began = time.perf_counter()
@@ -218,11 +165,29 @@ def fitted(parts: Splits, settings: dict[str, Any], seed: int) -> tuple[TextClas
     return model, (time.perf_counter() - began) / 60
 
 
-def measured(parts: Splits, settings: dict[str, Any], seed: int) -> Outcome:
-    """Fit and test with one seed."""
-    model, minutes = fitted(parts, settings, seed)
-    dev, test = (100 * model.score(*part) for part in (parts.dev, parts.test))
-    return Outcome(dev, test, minutes)
+def best_dev(model: TextClassifier) -> float:
+    """Return the accuracy of the best epoch on the development split, in per cent."""
+    return 100 * max(record.scores["accuracy"] for record in model.history_)
+
+
+def adversarial_outcomes(kind: str, parts: Splits, seeds: int) -> list[Outcome]:
+    """Fit with another adversary; the test split is not looked at."""
+    settings = {**settings_of(ADVERSARIAL_SET), "adversarial": kind}
+    fits = [fitted(parts, settings, seed) for seed in range(seeds)]
+    return [Outcome(best_dev(model), math.nan, minutes) for model, minutes in fits]
+
+
+def adversarial_row(kind: str, outcomes: Sequence[Outcome]) -> list[str]:
+    """One line of the table of adversarial training."""
+    dev, minutes = [one.dev for one in outcomes], mean(one.minutes for one in outcomes)
+    return [kind, f"{mean(dev):.1f}", ", ".join(f"{one:.1f}" for one in dev), f"{minutes:.1f}"]
+
+
+def speed_row(name: str, model: TextClassifier, texts: list[str]) -> list[str]:
+    """One line of the table of speed."""
+    tokens = int(model.encode(texts)["lengths"].sum())
+    ours, theirs = predict_speeds(model, packed_twin(model), texts, tokens)
+    return [name, f"{ours:,.0f}", f"{theirs:,.0f}", f"{ours / theirs:.2f}"]
 
 
 def linear_outcome(parts: Splits, *, chinese: bool) -> Outcome:
@@ -264,14 +229,21 @@ def row(name: str, parts: Splits, linear: Outcome, outcomes: Sequence[Outcome]) 
     ]
 
 
-def test_page(rows: list[list[str]], threads: int) -> str:
+def test_page(
+    rows: list[list[str]], effects: list[list[str]], speeds: list[list[str]], threads: int
+) -> str:
     columns = ["set", "train / dev / test", "test", "seeds", "dev", "TF-IDF + LR, test (dev)"]
     columns += ["minutes a fit", "demanded", "published, without vectors"]
     told = "\n".join(f"- {name}: `{json.dumps(settings_of(name))}`" for name, *_ in rows)
     return (
         "# Classification of texts\n\nAccuracy in per cent, mean over the seeds.\n\n"
         f"{markdown(columns, rows)}\n\nSettings, chosen on the development split; all else is the"
-        f" default:\n\n{told}\n\n{about(threads)}\n"
+        f" default:\n\n{told}\n\n## Adversarial training\n\nAccuracy on the development split of"
+        f" {ADVERSARIAL_SET}, all else as above.\n\n"
+        f"{markdown(['adversarial', 'dev', 'seeds', 'minutes a fit'], effects)}\n\n"
+        "## Speed of `predict`\n\nTokens a second, from texts to labels; beside it the same weights"
+        " in `torch.nn.LSTM` with packed sequences.\n\n"
+        f"{markdown(['set', 'gatewise', 'plain torch', 'times'], speeds)}\n\n{about(threads)}\n"
     )
 
 
@@ -281,10 +253,10 @@ def search(sets: dict[str, Splits], threads: int) -> None:
     for name, parts in sets.items():
         for change in SEARCH[name]:
             model, minutes = fitted(parts, {**settings_of(name), **change}, 0)
-            history = model.history_
-            best = max(record.scores["accuracy"] for record in history)
             told = json.dumps(change) if change else "as chosen"
-            rows.append([name, told, f"{100 * best:.1f}", f"{model.best_epoch_}", f"{minutes:.1f}"])
+            rows.append(
+                [name, told, f"{best_dev(model):.1f}", f"{model.best_epoch_}", f"{minutes:.1f}"]
+            )
             print(*rows[-1], sep="  ", flush=True)
             columns = ["set", "changed", "dev accuracy", "best epoch", "minutes"]
             chosen = "\n".join(f"- {name}: `{json.dumps(settings_of(name))}`" for name in sets)

@@ -23,6 +23,7 @@ def describe(model: ClassifierModel) -> dict[str, Any]:
         "tokens": model.reader.tokenizer.name,
         "tokens_known": len(model.reader.vocabulary),
         "ngrams_known": [len(vocabulary) for vocabulary in model.reader.ngrams],
+        "token_parts_known": network.shape.parts,
         "longest_tokens": model.reader.longest,
         "cell": shape.cell,
         "bidirectional": shape.bidirectional,

@@ -51,6 +51,12 @@ class TextClassifierFields(LabelFields, TokenFields, TrainingFields):
     ngrams: int = _tokens(
         1, help="Read the n-grams up to this beside the tokens; 1: tokens alone", ge=1
     )
+    token_parts: tuple[int, ...] = _tokens(
+        (),
+        help="Read the n-grams of these lengths of the characters of a token, for unknown words",
+        unit="characters",
+        ge=1,
+    )
     ngram_count: int = _tokens(2, help="How often an n-gram must occur to be known", ge=1)
     ngram_size: int | None = _tokens(
         200_000, help="N-grams known at most of each length; none: any number", ge=2
@@ -74,6 +80,9 @@ class TextClassifierFields(LabelFields, TokenFields, TrainingFields):
     bidirectional: bool = _network(default=True, help="Read in both directions")
     pooling: tuple[str, ...] = _network(
         ("max", "mean"), help="From states to one vector: last, mean, max, attention, or several"
+    )
+    pool_vectors: bool = _network(
+        default=False, help="Pool the vectors of tokens too, beside the states; not by last"
     )
     word_dropout: float = _network(0.1, help="Words dropped wherever they occur", ge=0, lt=1)
     input_dropout: float = _network(0.3, help="Features of the embedding dropped", ge=0, lt=1)
@@ -112,6 +121,11 @@ class TextClassifierFields(LabelFields, TokenFields, TrainingFields):
         if unknown or not self.pooling or len(set(self.pooling)) < len(self.pooling):
             wanted = f"one or more of {', '.join(POOLINGS)}, each once"
             faults.append(InvalidValueError("pooling", wanted, repr(self.pooling)))
+        if self.pool_vectors and set(self.pooling) == {"last"}:
+            wanted = f"False with pooling={self.pooling!r}"
+            faults.append(InvalidValueError("pool_vectors", wanted, "True"))
+        if len(set(self.token_parts)) < len(self.token_parts):
+            faults.append(InvalidValueError("token_parts", "each once", repr(self.token_parts)))
         # A saved model says itself which cell it has.
         if self.pretrained is not None:
             faults += self._given_twice()

@@ -178,8 +178,9 @@ def initialise(
             weight[found] = given
         else:
             weight.mul_(spread)
-        for table in network.ngrams:
-            cast("nn.Embedding", table).weight.mul_(spread)
+        for table in (*network.ngrams, network.parts):
+            if table is not None:
+                cast("nn.Embedding", table).weight.mul_(spread)
         for token in (vocabulary.unknown, vocabulary.padding):
             if token is not None and pretrained is None:
                 weight[vocabulary.number(token)] = 0

@@ -23,6 +23,7 @@ from gatewise.data.text import (
 )
 from gatewise.errors import InvalidValueError
 from gatewise.tasks.classification.fields import TextClassifierFields
+from gatewise.tasks.classification.parts import TokenParts
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ class TextReader:
         vocabulary: Of the tokens, V.
         ngrams: Vocabularies of bigrams, of trigrams and so on; unknown ones have the number 0.
         longest: Tokens of a text that are read, its first; None for all.
+        parts: Of tokens, as n-grams of their characters; None where they are not read.
     """
 
     tokenizer: Tokenizer
     vocabulary: Vocabulary
     ngrams: tuple[Vocabulary, ...]
     longest: int | None
+    parts: TokenParts | None = None
 
     @classmethod
     def fit(
@@ -67,9 +70,8 @@ class TextReader:
             )
         else:
             tokenizer, vocabulary = known
-        reader = cls(tokenizer, vocabulary, (), fields.longest)
-        if fields.ngrams == 1:
-            return reader
+        if fields.ngrams == 1 and not fields.token_parts:
+            return cls(tokenizer, vocabulary, (), fields.longest)
         parted = [tokens[: fields.longest] for tokens in map(tokenizer.split, _words(texts))]
         grams = tuple(
             Vocabulary.build(
@@ -80,7 +82,11 @@ class TextReader:
             )
             for n in range(2, fields.ngrams + 1)
         )
-        return cls(tokenizer, vocabulary, grams, fields.longest)
+        parts = None
+        if fields.token_parts:
+            every = (token for tokens in parted for token in tokens)
+            parts = TokenParts.fit(fields.token_parts, every, fields.ngram_count, fields.ngram_size)
+        return cls(tokenizer, vocabulary, grams, fields.longest, parts)
 
     def split(self, texts: Sequence[Text]) -> list[list[str]]:
         """Return the tokens of each text, no more than ``longest``, with a warning if it has more.
@@ -113,8 +119,8 @@ class TextReader:
         Raises:
             InvalidValueError: A token is unknown, and the vocabulary has none for unknown ones.
         """
-        rows = []
-        for text, tokens in zip(texts, self.split(texts), strict=True):
+        rows, split = [], self.split(texts)
+        for text, tokens in zip(texts, split, strict=True):
             grams = [
                 vocabulary.encode(ngrams(tokens, n, self.tokenizer.glue))
                 for n, vocabulary in enumerate(self.ngrams, start=2)
@@ -124,7 +130,11 @@ class TextReader:
                 rows.append(np.stack([own, *grams]))
             else:
                 rows.append(self._nothing())
-        return NumberedTexts(tuple(texts), rows)
+        parts = None
+        if self.parts is not None:
+            # A text without a token has one empty one.
+            parts = self.parts.numbers([tokens or [""] for tokens in split])
+        return NumberedTexts(tuple(texts), rows, parts)
 
     def _nothing(self) -> Int32[np.ndarray, "K 1"]:
         """What stands for a text without a token, since a network must read something."""
@@ -139,6 +149,7 @@ class TextReader:
             "vocabulary": self.vocabulary.to_dict(),
             "ngrams": [vocabulary.to_dict() for vocabulary in self.ngrams],
             "longest": self.longest,
+            "parts": None if self.parts is None else self.parts.to_dict(),
         }
 
     @classmethod
@@ -153,6 +164,7 @@ class TextReader:
             Vocabulary.from_dict(values["vocabulary"]),
             tuple(Vocabulary.from_dict(one) for one in values["ngrams"]),
             values["longest"],
+            None if values["parts"] is None else TokenParts.from_dict(values["parts"]),
         )
 
 
@@ -164,10 +176,12 @@ class NumberedTexts:
         texts: The texts.
         rows: For each its tokens, and in rows below the n-grams that begin there; at least one
             token.
+        parts: For each the parts of its tokens, N×T, 0 behind the last; None where none are read.
     """
 
     texts: tuple[Text, ...]
     rows: list[Int32[np.ndarray, "_ _"]]
+    parts: list[Int32[np.ndarray, "_ _"]] | None = None
 
     @property
     def lengths(self) -> Int64[np.ndarray, "N"]:
@@ -181,6 +195,8 @@ class NumberedTexts:
         inputs = {"tokens": layers[0][0], "lengths": layers[0][1]}
         if len(layers) > 1:
             inputs["ngrams"] = torch.stack([numbers for numbers, _ in layers[1:]])
+        if self.parts is not None:
+            inputs["parts"] = _side_by_side([self.parts[k] for k in indices])
         return {name: tensor.to(device) for name, tensor in inputs.items()}
 
 
@@ -191,6 +207,15 @@ def require_words(texts: Iterable[Text]) -> None:
             raise InvalidValueError(
                 str(text.place), "a text", "a blank", "Leave it out of the training set."
             )
+
+
+def _side_by_side(parts: Sequence[Int32[np.ndarray, "_ _"]]) -> Int64[Tensor, "N T B"]:
+    """The parts of the tokens of B texts, filled up with 0; N ≥ 1."""
+    most, steps = np.max([own.shape for own in parts], axis=0)
+    numbers = torch.zeros(max(most, 1), steps, len(parts), dtype=torch.int64)
+    for column, own in enumerate(parts):
+        numbers[: own.shape[0], : own.shape[1], column] = torch.from_numpy(own)
+    return numbers
 
 
 def _words(texts: Iterable[Text]) -> Iterable[str]:

@@ -56,6 +56,7 @@ def read(directory: Path) -> Fitted[ClassifierModel]:
         (reader.vocabulary, f"{PREFIX}embedding.weight"),
         (labels, "head.weight"),
         *((one, f"ngrams.{k}.weight") for k, one in enumerate(reader.ngrams)),
+        *(() if reader.parts is None else ((reader.parts.vocabulary, "parts.weight"),)),
     ):
         vocabulary.require_rows(len(tensors[name]), f"'{directory / saving.WEIGHTS}', {name}")
     counted = {

@@ -155,6 +155,8 @@ def _new_model(
         len(labels),
         settings.pooling,
         tuple(len(vocabulary) for vocabulary in reader.ngrams),
+        0 if reader.parts is None else len(reader.parts.vocabulary),
+        settings.pool_vectors,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
