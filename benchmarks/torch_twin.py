@@ -36,9 +36,9 @@ class PackedLSTM(nn.Module):
         self.layer = to_torch(layer)
 
     def forward(
-        self, x: Tensor, state: object = None, *, lengths: Tensor
+        self, x: Tensor, state: object = None, *, lengths: Tensor, reset: object = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        if state is not None:
+        if state is not None or reset is not None:
             raise NotImplementedError("a text begins anew")
         packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
         output, after = self.layer(packed)
