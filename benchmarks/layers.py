@@ -67,7 +67,8 @@ def main() -> None:
             print(text + "\n", flush=True)
             pieces.append(text)
         if options.write:
-            stem = "layers" if options.precision == "f32" else f"layers_{options.precision}"
+            # What bfloat16 is worth differs by instruction set: a page for each.
+            stem = "layers" if options.precision == "f32" else f"layers_{isa_name(bf16=True)}"
             page(stem, threads).write_text("# The layers\n\n" + "\n\n".join(pieces) + "\n")
 
 

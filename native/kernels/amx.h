@@ -5,7 +5,7 @@
 // panels lie. Its shape is set before use and belongs to the thread; other libraries set shapes of their
 // own. Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18.
 #pragma once
-#include <algorithm>
+#include <utility>
 
 #include "operand.h"
 
@@ -90,8 +90,8 @@ struct TileStart {
 };
 
 // to[r][v] = start[r][v] + sum over k of left(piece, k)[r] · right[k][v] for the 16 columns v < NV each, r < rows
-// and k < depth of every piece; those of `right` follow each other. left(piece, k) gives 16 pairs of every row from
-// k on, or as many as are left: where they begin, and how far apart the rows are in bytes.
+// and k < depth of every piece; those of `right` follow each other. left(piece, k) gives 16 pairs of every row
+// from k on, or as many as are left: where they begin, and how far apart the rows are in bytes.
 template <int NV, typename Left>
 GATEWISE_INLINE void multiply_amx(float* to, int64_t stride, const TileStart& start, int rows,
                                   int64_t pieces, int64_t depth, const uint32_t* right,
@@ -133,8 +133,8 @@ GATEWISE_INLINE void multiply_amx(float* to, int64_t stride, const TileStart& st
   each([&](auto v) { store_tile_to<v>(to + v * 16, 4 * stride); });
 }
 
-// What multiply_amx reads of rows that lie anywhere: as they are if evenly spaced, else copied. Pieces of a row
-// are `apart` from each other.
+// What multiply_amx reads of rows that lie anywhere: as they are if evenly spaced, else copied. Pieces of a
+// row are `apart` from each other.
 class LeftRows {
  public:
   template <int R>
@@ -170,8 +170,8 @@ class LeftTiles {
     return (columns + 15) / 16 * ((rows + amx_pairs - 1) / amx_pairs) * 16 * amx_pairs;
   }
 
-  // Sets 16 rows and as many columns; row(i) is that of pair i from `first_row` on, which is a multiple of 16, as
-  // is first_column.
+  // Sets 16 rows of pairs, row(0) to row(15), from first_row on, and as many columns; both firsts are multiples
+  // of 16.
   template <typename Row>
   GATEWISE_INLINE void set(int64_t first_row, int64_t first_column, Row&& row) const {
     Vec<uint32_t> v[16];

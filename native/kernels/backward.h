@@ -35,7 +35,7 @@ class Backward : BackwardStep<P, CellOf> {
 
  private:
   void work(int thread, int team) {
-    const TileScope tiles;
+    const TileScope scope;
     const Share share(layer_, this->split_of(team), thread, team, Cell::units, weights_.units, weights_.h,
                       weights_.x);
     const int64_t rows = share.rows.count;

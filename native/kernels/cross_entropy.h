@@ -67,7 +67,7 @@ class LinearCrossEntropy {
   }
 
   void work(int thread, int team) {
-    const TileScope tiles_of_this_thread;
+    const TileScope scope;
     const Range mine = even_range(blocks_, thread, team);
     Own& own = own_[thread];
     if (thread == 0) clear_outputs();
@@ -124,7 +124,7 @@ class LinearCrossEntropy {
   // The outputs of one class of a block, a row after the other.
   T* z(Own& own, int64_t b, int64_t i) const {
     return makes_again ? own.z.get() + i * rows_.stride
-                          : z_.get() + (b * class_block + i) * rows_.stride;
+                       : z_.get() + (b * class_block + i) * rows_.stride;
   }
   int64_t classes_in(int64_t b) const {
     return std::min(class_block, call_.classes - b * class_block);

@@ -45,8 +45,8 @@ GATEWISE_INLINE void multiply_columns(Tile<T, R, NV>& tile, const RowPointers<F,
   constexpr int N = Simd<T>::lanes;
 #ifdef __AMX_BF16__
   if constexpr (!std::is_same_v<T, F>)
-    return multiply_amx<count>(in_memory(tile, first), NV * N, {in_memory(tile, first), NV * N, N}, R, 1, depth,
-                               panel, count * N, LeftRows(a.row, depth));
+    return multiply_amx<count>(in_memory(tile, first), NV * N, {in_memory(tile, first), NV * N, N}, R, 1,
+                               depth, panel, count * N, LeftRows(a.row, depth));
 #endif
   for (int64_t k = 0; k < depth; ++k, panel += count * N) {
     Vec<F> b[count];
@@ -77,7 +77,7 @@ GATEWISE_INLINE void multiply_outer(Tile<T, R, NV>& tile, const F* const* rows, 
   constexpr int N = Simd<T>::lanes;
   for (int64_t m = 0; m < count; ++m, panel += stride) {
     const F* a = rows[m] + first;
-    __builtin_prefetch(a + N);
+    prefetch<1, false>(a + N);  // of the next tiles: lines that far apart nobody else fetches in time
     Vec<F> b[NV];
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) b[v] = load(panel + v * N);

@@ -112,6 +112,20 @@ def test_float64_takes_the_reference():
     assert y.dtype == torch.float64
 
 
+@pytest.mark.skipif(kernels.isa_name(bf16=True) != "amx", reason="this machine has no AMX")
+def test_cells_beyond_those_of_tile_registers_say_so():
+    plain, other = CellOptions(bf16=True), CellOptions(bf16=True, peephole=True)
+    for cell, options, isa in (
+        ("lstm", plain, "amx"),
+        ("gru", plain, "amx"),
+        ("lstm", other, "avx512_bf16"),
+        ("slstm", plain, "avx512_bf16"),
+    ):
+        tensors = LayerCase(cell=cell, options=options).tensors(torch.float32)
+        explained = dispatch.explain(tuple(tensors.values()), cell, options=options)
+        assert explained.isa == isa
+
+
 def test_pieces_and_traces():
     case = LayerCase(T=12, B=3, I=5, H=7, D=2, options=BF16)
     x, h0, c0, *weights = (t.requires_grad_() for t in case.tensors(torch.float32).values())

@@ -220,7 +220,7 @@ def explain(
         return KernelChoice(cudnn.name_of(weights), "torch", reason)
     if obstacle:
         return KernelChoice("reference", "torch", f"the native kernel cannot run {obstacle}")
-    isa = kernels.isa_name(bf16=options.bf16)
+    isa = kernels.isa_name(bf16=options.bf16, cell=cell, plain=options.plain)
     products = "products in bfloat16, sums and states in float32; " if options.bf16 else ""
     if options.bf16 and isa not in kernels.BF16_SETS:
         products = f"{products}{isa} emulates that and is no faster than in float32; "

@@ -36,17 +36,23 @@ def _load_kernels(dtype: _native.Dtype) -> _native.Kernels:
 BF16_SETS = ("amx", "avx512_bf16")
 """The instruction sets that multiply in bfloat16; best first."""
 
+AMX_CELLS = ("lstm", "gru")
+"""The plain cells that ``amx`` has; the others it runs as ``avx512_bf16`` does."""
+
 KERNELS = {dtype: _load_kernels(dtype) for dtype in _native.Dtype}
 """What is in use for each precision."""
 
 
-def isa_name(*, bf16: bool = False) -> str:
-    """Return the name of the instruction set in use.
+def isa_name(*, bf16: bool = False, cell: str | None = None, plain: bool = True) -> str:
+    """Return the name of the instruction set in use, for a cell if one is named.
 
     One of ``avx512``, ``avx2``, ``neon``, ``scalar``, and for products in bfloat16 those of
     `BF16_SETS` as well; the others emulate them.
     """
-    return KERNELS[_native.Dtype.bfloat16 if bf16 else _native.Dtype.float32].isa
+    isa = KERNELS[_native.Dtype.bfloat16 if bf16 else _native.Dtype.float32].isa
+    if isa == "amx" and cell is not None and not (plain and cell in AMX_CELLS):
+        return "avx512_bf16"
+    return isa
 
 
 def precision_of(dtype: torch.dtype, options: CellOptions) -> _native.Dtype:
