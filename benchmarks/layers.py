@@ -105,10 +105,10 @@ def _pieces(
 
 def against_torch(kind: str, shapes: list[Shape], rounds: int, precision: str) -> str:
     """Return the table of shapes: forward and training beside torch, and the share of the peak."""
-    rows, ratios = [], []
+    rows, ratios, remarks = [], [], []
     for shape in shapes:
         contest = Contest(shape, precision)
-        contest.check()
+        remarks.append(contest.check())
         turns = {f"forward {name}": contest.forward(name) for name in contest.layers}
         turns |= {f"training {name}": contest.training(name) for name in contest.layers}
         if precision == "bf16":
@@ -153,7 +153,8 @@ def against_torch(kind: str, shapes: list[Shape], rounds: int, precision: str) -
         judgement = judged(mean, MEAN_TRAINING)
     return (
         f"## {kind}: beside torch.nn.{kind}\n\n{markdown(columns, rows)}\n\n"
-        f"Geometric mean of training: {judgement}"
+        + "".join(f"{remark}\n\n" for remark in remarks if remark)
+        + f"Geometric mean of training: {judgement}"
     )
 
 

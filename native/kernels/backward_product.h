@@ -14,6 +14,7 @@ GATEWISE_INLINE void multiply_panel(Tile<Number<P>, R, NV>& tile, RowPointers<Fa
   if (units >= Cell::units * N) return multiply(tile, dz, columns * depth, weights);
   for (int i = 0; i < columns; ++i, weights += depth * NV * N) {
     const int64_t rest = units - (Cell::units > 1 ? i * N : 0);
+    if (rest <= 0) return;
     multiply(tile, dz, std::min<int64_t>(depth, factors<P>(rest)), weights);
     for (int r = 0; r < R; ++r) dz.row[r] += depth;
   }

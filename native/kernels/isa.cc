@@ -25,7 +25,7 @@ GATEWISE_CELLS(GATEWISE_DECLARE)
 extern const CellKernels lstm_options_kernels[], gru_options_kernels[];
 }  // namespace GATEWISE_OTHERS
 namespace GATEWISE_ISA {
-extern const CellKernels lstm_kernels[], gru_kernels[];
+extern const CellKernels lstm_kernels[], gru_kernels[], rnn_tanh_kernels[], rnn_relu_kernels[];
 
 #define GATEWISE_ADDRESS(name) GATEWISE_OTHERS::name##_kernels,
 const CellKernels* const cells[] = {GATEWISE_CELLS(GATEWISE_ADDRESS)};
@@ -37,6 +37,8 @@ const CellKernels& cell(Dtype dtype, Cell which, bool options) {
   const CellKernels* found = cells[int(which)];
   if (which == Cell::lstm) found = options ? GATEWISE_OTHERS::lstm_options_kernels : lstm_kernels;
   if (which == Cell::gru) found = options ? GATEWISE_OTHERS::gru_options_kernels : gru_kernels;
+  if (which == Cell::rnn_tanh) found = rnn_tanh_kernels;
+  if (which == Cell::rnn_relu) found = rnn_relu_kernels;
   return found[int(dtype)];
 }
 const CellKernels& cell(Dtype dtype, const Layer& layer) {

@@ -118,12 +118,14 @@ def test_cells_beyond_those_of_tile_registers_say_so():
     for cell, options, isa in (
         ("lstm", plain, "amx"),
         ("gru", plain, "amx"),
+        ("rnn_relu", plain, "amx"),
         ("lstm", other, "avx512_bf16"),
         ("slstm", plain, "avx512_bf16"),
     ):
         tensors = LayerCase(cell=cell, options=options).tensors(torch.float32)
         explained = dispatch.explain(tuple(tensors.values()), cell, options=options)
         assert explained.isa == isa
+        assert ("no faster than in float32 here" in explained.reason) == (isa != "amx")
 
 
 def test_pieces_and_traces():

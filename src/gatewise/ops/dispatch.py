@@ -224,6 +224,11 @@ def explain(
     products = "products in bfloat16, sums and states in float32; " if options.bf16 else ""
     if options.bf16 and isa not in kernels.BF16_SETS:
         products = f"{products}{isa} emulates that and is no faster than in float32; "
+    elif options.bf16 and isa != kernels.isa_name(bf16=True):
+        products = (
+            f"{products}no faster than in float32 here: tile registers are for "
+            "the plain LSTM, GRU and RNN; "
+        )
     chosen = "asked for by GATEWISE_ISA" if os.environ.get("GATEWISE_ISA") else "the best here"
     others = "take the reference" if name == "auto" else f"raise, since {by} asks for native"
     return KernelChoice(

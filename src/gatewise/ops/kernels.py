@@ -36,7 +36,7 @@ def _load_kernels(dtype: _native.Dtype) -> _native.Kernels:
 BF16_SETS = ("amx", "avx512_bf16")
 """The instruction sets that multiply in bfloat16; best first."""
 
-AMX_CELLS = ("lstm", "gru")
+AMX_CELLS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 """The plain cells that ``amx`` has; the others it runs as ``avx512_bf16`` does."""
 
 KERNELS = {dtype: _load_kernels(dtype) for dtype in _native.Dtype}
