@@ -260,6 +260,18 @@ def test_the_mean_loss_is_that_of_every_token(fitted: LanguageModel, tmp_path: P
     assert scores["bits_per_character"] == pytest.approx(bits, rel=1e-5)
 
 
+def test_validation_is_in_the_precision_of_the_training(tmp_path: Path) -> None:
+    held_out = sentences(60, seed=3)
+    model = quick(precision="bf16-mixed", max_epochs=1)
+    model.fit(sentences(), validation=held_out, progress=False)
+    corpus = write_corpus(model.language_, of(held_out), tmp_path / "t.npy")
+    with torch.inference_mode():
+        exact = mean_loss(model.network_, corpus.tokens)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = mean_loss(model.network_, corpus.tokens)
+    assert model.history_[0].scores["loss"] == mixed != exact
+
+
 def test_the_baseline_knows_frequencies_alone(fitted: LanguageModel) -> None:
     vocabulary = fitted.language_.vocabulary
     tokens = vocabulary.encode(["the", "cat", "sees"])

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import cast
 
 import numpy as np
 from jaxtyping import Float, Int32
-from torch import Tensor, nn
+from torch import nn
 
 from gatewise.data.text import IGNORED, Streams, Vocabulary
-from gatewise.tasks.language.network import LanguageNetwork
+from gatewise.tasks.language.network import LanguageNetwork, Reading
 from gatewise.tasks.text.encoder import State
 
 TOKENS_OF_A_STREAM = 10_000
@@ -28,29 +26,36 @@ def mean_loss(
     """Return the mean of −ln p of the tokens of a text but the first.
 
     Args:
-        network: A ``LanguageNetwork`` in eval mode, perhaps wrapped for several processes.
+        network: A ``LanguageNetwork`` in eval mode; wrapped as it is in training, it computes in
+            the precision of the training.
         tokens: Their numbers, N ≥ 2.
         streams: Parts that are read side by side, each from its beginning; None: one for every
             10,000 tokens, 32 at most. One is exact and slow.
     """
+    B = max(1, min(STREAMS, len(tokens) // TOKENS_OF_A_STREAM)) if streams is None else streams
+    device = next(network.parameters()).device
+    states: list[State] | None = None
     total, count = 0.0, 0
-    for losses, counts in stream_losses(network, tokens, streams):
-        total += float(losses.double().sum())
-        count += int(counts.sum())
+    for window in Streams(tokens, B, WINDOW).epoch(0):
+        reading: Reading = network(window.inputs.to(device), window.targets.to(device), states)
+        states = reading.encoded.states
+        counted = int((window.targets != IGNORED).sum())
+        total += float(reading.loss) * counted
+        count += counted
     return total / count
 
 
-def stream_losses(
-    network: nn.Module, tokens: Int32[np.ndarray, "N"], streams: int | None = None
-) -> Iterator[tuple[Float[Tensor, "T B"], Tensor]]:
-    """Yield the losses of windows of streams, and which of them count."""
-    bare = cast("LanguageNetwork", getattr(network, "module", network))
-    device = next(bare.parameters()).device
-    B = max(1, min(STREAMS, len(tokens) // TOKENS_OF_A_STREAM)) if streams is None else streams
+def token_losses(
+    network: LanguageNetwork, tokens: Int32[np.ndarray, "N"]
+) -> Float[np.ndarray, "M"]:
+    """Return −ln p of every token of a text but the first, M = N − 1."""
+    device = next(network.parameters()).device
     states: list[State] | None = None
-    for window in Streams(tokens, B, WINDOW).epoch(0):
-        losses, states = bare.losses(window.inputs.to(device), window.targets.to(device), states)
-        yield losses, window.targets != IGNORED
+    parts = []
+    for window in Streams(tokens, 1, WINDOW).epoch(0):
+        losses, states = network.losses(window.inputs.to(device), window.targets.to(device), states)
+        parts.append(losses[:, 0].double().cpu().numpy())
+    return np.concatenate(parts)
 
 
 def unigram_loss(vocabulary: Vocabulary, tokens: Int32[np.ndarray, "N"]) -> float:

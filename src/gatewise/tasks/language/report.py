@@ -13,7 +13,7 @@ import torch
 
 from gatewise.report import Report, figures
 from gatewise.tasks.language.corpus import Language, Reader, work_directory, write_corpus
-from gatewise.tasks.language.evaluation import stream_losses
+from gatewise.tasks.language.evaluation import token_losses
 from gatewise.tasks.language.generation import Generation, frequent_tokens
 from gatewise.tasks.language.network import LanguageNetwork
 from gatewise.tasks.language.sampling import Sampling
@@ -116,8 +116,8 @@ def _bits(
         corpus = write_corpus(language, held_out, Path(place, "held.npy"))
         tokens = np.array(corpus.tokens[: SCORED + 1])
     with torch.inference_mode():
-        losses = [part[:, 0].double().numpy() for part, _ in stream_losses(network, tokens, 1)]
-    return tokens[1:], np.concatenate(losses) / math.log(2)
+        losses = token_losses(network, tokens)
+    return tokens[1:], losses / math.log(2)
 
 
 def _middle_start(tokens: np.ndarray, end: int | None) -> int:
