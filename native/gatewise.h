@@ -142,6 +142,53 @@ struct CrossEntropy {
   void* grad_bias;               // V
 };
 
+// The memory of an mLSTM and what is read of it: NH heads of width d, in float32 or float64.
+struct MatrixMemory {
+  int64_t steps, batch, heads, width, chunk;  // T, B, NH, d, and the steps that are computed at once
+  const void* q;                 // T×B×NH×d through the strides below, the last two axes contiguous
+  const void* k;                 // alike
+  const void* v;                 // alike
+  const void* o;                 // alike: the output gates before σ, or null for none
+  int64_t step, row;             // of these along T and B, in elements
+  double key_scale;              // what keys are multiplied by
+  const void* log_i;             // T×B×NH, minus infinity where nothing is written
+  const void* log_f;             // T×B×NH
+  const uint8_t* cuts;           // T×B, nonzero where the memory is empty before a step, or null
+  const void* C_0;               // B×NH×d×d, value by key
+  const void* n_0;               // B×NH×d
+  const void* m_0;               // B×NH, minus infinity for an empty memory
+};
+
+// What forward writes.
+struct MatrixMemoryOutput {
+  void* h;                       // T×B×NH×d, or null if y is wanted alone
+  void* y;                       // T×B×NH×d: h times the output gates, null without them
+  void* C;                       // after the last step, as before the first
+  void* n;
+  void* m;
+  void* saved;                   // as many elements as Kernels::saved_memory tells, or null for inference
+};
+
+// What backward reads beside the call, and writes. Gradients are overwritten; those of the memory after the
+// last step are null for zeros.
+struct MatrixMemoryGradient {
+  MatrixMemoryOutput output;     // as forward wrote it
+  const void* grad_y;            // T×B×NH×d: of y, or of h without output gates
+  const void* grad_C;
+  const void* grad_n;
+  const void* grad_m;
+  void* grad_q;                  // T×B×NH×d through the strides below
+  void* grad_k;
+  void* grad_v;
+  void* grad_o;                  // or null
+  int64_t step, row;
+  void* grad_log_i;              // T×B×NH
+  void* grad_log_f;
+  void* grad_C_0;                // as C_0, n_0 and m_0
+  void* grad_n_0;
+  void* grad_m_0;
+};
+
 // The functions of one instruction set, to be called for the precisions that it has.
 struct Kernels {
   const char* isa;
@@ -158,6 +205,10 @@ struct Kernels {
   // Lays open what forward has saved.
   Status (*trace)(Dtype, const Layer&, const void* saved, const LayerTrace&, const Threads&);
   Status (*cross_entropy)(Dtype, const CrossEntropy&, const Threads&);
+  // Elements that the memory of an mLSTM saves, and its passes.
+  int64_t (*saved_memory)(Dtype, const MatrixMemory&);
+  Status (*memory_forward)(Dtype, const MatrixMemory&, const MatrixMemoryOutput&, const Threads&);
+  Status (*memory_backward)(Dtype, const MatrixMemory&, const MatrixMemoryGradient&, const Threads&);
   // Elementwise out[i] = function(in[i]) for the accuracy tests; `function` 0 sigmoid, 1 tanh, 2 log σ.
   void (*evaluate)(Dtype, int function, const void* in, void* out, int64_t count);
   // out[r·columns + c] = 0 with the probability, else 1 / (1 - probability): word `word` of the counter

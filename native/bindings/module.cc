@@ -127,6 +127,23 @@ NB_MODULE(_native, m) {
   nb::class_<BoundGradient>(m, "OptionGradients")
       .def(nb::init<Address, Address, Address, const std::vector<Address>&>());
 
+  nb::class_<MatrixMemory>(m, "MatrixMemory")
+      .def("__init__", [](MatrixMemory* self, int64_t T, int64_t B, int64_t heads, int64_t width,
+                          int64_t chunk, Address q, Address k, Address v, Address o, int64_t step,
+                          int64_t row, double key_scale, Address log_i, Address log_f, Address cuts,
+                          Address C_0, Address n_0, Address m_0) {
+        new (self) MatrixMemory{T, B, heads, width, chunk, pointer<void>(q), pointer<void>(k),
+                                pointer<void>(v), pointer<void>(o), step, row, key_scale,
+                                pointer<void>(log_i), pointer<void>(log_f), pointer<uint8_t>(cuts),
+                                pointer<void>(C_0), pointer<void>(n_0), pointer<void>(m_0)};
+      });
+  nb::class_<MatrixMemoryOutput>(m, "MatrixMemoryOutput")
+      .def("__init__", [](MatrixMemoryOutput* self, Address h, Address y, Address C, Address n,
+                          Address m, Address saved) {
+        new (self) MatrixMemoryOutput{pointer<void>(h), pointer<void>(y), pointer<void>(C),
+                                      pointer<void>(n), pointer<void>(m), pointer<void>(saved)};
+      });
+
   nb::class_<Kernels>(m, "Kernels")
       .def_prop_ro("isa", [](const Kernels& k) { return std::string(k.isa); })
       .def("lanes", [](const Kernels& k, Dtype dtype) { return k.lanes(dtype); })
@@ -196,6 +213,30 @@ NB_MODULE(_native, m) {
                                      pointer<void>(grad_weight), pointer<void>(grad_bias)};
              nb::gil_scoped_release release;
              return checked(k.cross_entropy(dtype, call, {run_parallel, threads}));
+           })
+      .def("saved_memory", [](const Kernels& k, Dtype dtype, const MatrixMemory& call) {
+        return k.saved_memory(dtype, call);
+      })
+      .def("memory_forward",
+           [](const Kernels& k, Dtype dtype, const MatrixMemory& call, const MatrixMemoryOutput& out,
+              int threads) {
+             nb::gil_scoped_release release;
+             return checked(k.memory_forward(dtype, call, out, {run_parallel, threads}));
+           })
+      .def("memory_backward",
+           [](const Kernels& k, Dtype dtype, const MatrixMemory& call, const MatrixMemoryOutput& output,
+              Address grad_y, Address grad_C, Address grad_n, Address grad_m, Address grad_q,
+              Address grad_k, Address grad_v, Address grad_o, int64_t step, int64_t row,
+              Address grad_log_i, Address grad_log_f, Address grad_C_0, Address grad_n_0,
+              Address grad_m_0, int threads) {
+             const MatrixMemoryGradient grad{
+                 output, pointer<void>(grad_y), pointer<void>(grad_C), pointer<void>(grad_n),
+                 pointer<void>(grad_m), pointer<void>(grad_q), pointer<void>(grad_k),
+                 pointer<void>(grad_v), pointer<void>(grad_o), step, row, pointer<void>(grad_log_i),
+                 pointer<void>(grad_log_f), pointer<void>(grad_C_0), pointer<void>(grad_n_0),
+                 pointer<void>(grad_m_0)};
+             nb::gil_scoped_release release;
+             return checked(k.memory_backward(dtype, call, grad, {run_parallel, threads}));
            })
       .def("evaluate",
            [](const Kernels& k, Dtype dtype, int function, Address in, Address out, int64_t count) {

@@ -31,6 +31,11 @@ extern const CellKernels lstm_kernels[], gru_kernels[], rnn_tanh_kernels[], rnn_
 const CellKernels* const cells[] = {GATEWISE_CELLS(GATEWISE_ADDRESS)};
 
 Status cross_entropy(Dtype dtype, const CrossEntropy& call, const Threads& threads);
+int64_t saved_memory(Dtype dtype, const MatrixMemory& call);
+Status memory_forward(Dtype dtype, const MatrixMemory& call, const MatrixMemoryOutput& out,
+                      const Threads& threads);
+Status memory_backward(Dtype dtype, const MatrixMemory& call, const MatrixMemoryGradient& grad,
+                       const Threads& threads);
 
 // The kernels of a cell; those with options keep what plain ones have no room for.
 const CellKernels& cell(Dtype dtype, Cell which, bool options) {
@@ -110,6 +115,9 @@ const Kernels kernels = {
       return cell(dtype, layer).trace(layer, saved, out, threads);
     },
     cross_entropy,
+    saved_memory,
+    memory_forward,
+    memory_backward,
     evaluate,
     mask,
     burn,

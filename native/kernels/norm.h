@@ -18,13 +18,6 @@ struct Moments {
   T mean, scale;  // scale: 1 / sqrt(variance + eps)
 };
 
-template <typename T>
-GATEWISE_INLINE T sum_of(Vec<T> v) {
-  T sum = 0;
-  for (int i = 0; i < Simd<T>::lanes; ++i) sum += v[i];
-  return sum;
-}
-
 // Ones for the units of a panel, zeros behind the last.
 template <typename T>
 class UnitMask {

@@ -134,6 +134,33 @@ GATEWISE_INLINE void transpose(Vec<T> (&v)[Simd<T>::lanes]) {
   }
 }
 
+template <typename T>
+GATEWISE_INLINE T sum_of(Vec<T> v) {
+  T sum = 0;
+  for (int i = 0; i < Simd<T>::lanes; ++i) sum += v[i];
+  return sum;
+}
+
+// While it lives, this thread takes numbers too small for a full mantissa as zero: products of decays that fade
+// are full of them, and processors take a hundred cycles for each.
+class FlushScope {
+ public:
+#if defined(__x86_64__)
+  FlushScope() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
+  ~FlushScope() { _mm_setcsr(before_); }
+#elif defined(__aarch64__)
+  FlushScope() : before_(__builtin_aarch64_get_fpcr()) { __builtin_aarch64_set_fpcr(before_ | 1u << 24); }
+  ~FlushScope() { __builtin_aarch64_set_fpcr(before_); }
+#else
+  FlushScope() : before_(0) {}
+#endif
+  FlushScope(const FlushScope&) = delete;
+  FlushScope& operator=(const FlushScope&) = delete;
+
+ private:
+  const unsigned before_;
+};
+
 // x - 0 is x for every x, signed zeros included, so the compiler drops the subtraction.
 template <typename T>
 GATEWISE_INLINE Vec<T> broadcast(T s) {

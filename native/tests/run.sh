@@ -21,6 +21,6 @@ export MALLOC_PERTURB_=128 MALLOC_MMAP_THRESHOLD_=33554432
 # The longest first, so that none is left alone at the end.
 export build
 # shellcheck disable=SC2016 # expanded by the inner shell
-for test in layers options threads sabotage cross_entropy masks math contract; do echo "$test"; done |
+for test in layers options threads sabotage cross_entropy matrix_memory masks math contract; do echo "$test"; done |
   xargs -P "${JOBS:-2}" -I'{}' sh -c \
     '"$build/native/tests/test_{}" "$@" || { echo "test_{}: FAILED"; exit 1; }' run "$@"

@@ -119,7 +119,7 @@ class LayerInTorch(SequenceLayer, ModuleWithOptions):
                 outputs.append(passed.output)
                 finals.append(passed.state)
                 shown.append(passed.shown)
-            y = torch.cat(outputs, dim=-1)
+            y = outputs[0] if D == 1 else torch.cat(outputs, dim=-1)
             x = y + x if self.residual and y.shape == x.shape else y
         y, final = restore(self, call, x, tuple(map(torch.stack, zip(*finals, strict=True))))
         if not trace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from gatewise.nn._layer_in_torch import Steps
 from gatewise.nn._layout import States
-from gatewise.ops.reference.mlstm import Written, mlstm_chunks, mlstm_steps
+from gatewise.ops.matrix_memory import read_memory
 from gatewise.ops.reference.sequence import widen
 
 MEMORY: Final = {"C": 0.0, "n": 0.0, "m": float("-inf")}
@@ -22,38 +23,39 @@ def memory_shapes(heads: int, width: int) -> dict[str, tuple[int, ...]]:
 
 
 def remember(
-    written: tuple[Tensor, ...], state: States, steps: Steps, chunk_size: int
+    heads: Tensor,
+    gates: tuple[Tensor, Tensor],
+    state: States,
+    steps: Steps,
+    chunk_size: int,
 ) -> tuple[Tensor, States, dict[str, Tensor]]:
     """Write to the memory and read from it, some steps of a direction.
 
     Args:
-        written: What `Written` has, of each step, in time order.
+        heads: As `read_memory` has them, in time order.
+        gates: log_i and log_f, T×B×NH each.
         state: (C, n, m) before the step that runs first.
         steps: Which; beyond the lengths nothing is written and nothing forgotten.
         chunk_size: Steps that are computed at once.
 
     Returns:
-        h T×B×NH×d, the state after the step that runs last, and if asked for log_i, log_f, q, k, v,
-        n and m of every step, zero beyond the lengths.
+        What is read, T×B×NH×d, the state after the step that runs last, and if asked for log_i,
+        log_f, q, k, v, n and m of every step, zero beyond the lengths.
     """
-    given, restarts = Written(*written), steps.restarts
-    state = tuple(widen(part) for part in state)
+    (log_i, log_f), restarts = gates, steps.restarts
+    C, n, m = (widen(part) for part in state)
     if steps.valid is not None:
         valid = steps.valid[..., None]
-        log_i = torch.where(valid, given.log_i, float("-inf"))
-        given = given._replace(log_i=log_i, log_f=torch.where(valid, given.log_f, 0.0))
+        log_i = torch.where(valid, log_i, float("-inf"))
+        log_f = torch.where(valid, log_f, 0.0)
     if steps.reverse:
-        given = Written(*(part.flip(0) for part in given))
+        heads, log_i, log_f = (part.flip(0) for part in (heads, log_i, log_f))
         restarts = None if restarts is None else restarts.flip(0)
-    T = len(given.q)
-    if T == 1:
-        read = mlstm_steps(given, state, restarts, record=steps.record)
-    else:
-        length = min(chunk_size, T)
-        read = mlstm_chunks(given, state, restarts, length, record=steps.record)
+    read = read_memory(heads, log_i, log_f, (C, n, m), restarts, chunk_size, record=steps.record)
     if read.n is None or read.m is None:
         return read.h.flip(0) if steps.reverse else read.h, read.state, {}
-    parts = [*given[3:], *given[:3], read.n, read.m, read.h]
+    q, k, v = heads.unflatten(-1, (-1, *read.n.shape[2:])).unbind(2)[:3]
+    parts = [log_i, log_f, q, k / math.sqrt(k.shape[-1]), v, read.n, read.m, read.h]
     if steps.reverse:
         parts = [part.flip(0) for part in parts]
     if steps.valid is not None:

@@ -18,6 +18,7 @@ from gatewise.nn._layer_in_torch import LayerInTorch, Passed, Run, Steps
 from gatewise.nn._layout import States
 from gatewise.nn._matrix_memory import MEMORY, memory_shapes, remember
 from gatewise.nn._options import shown_options
+from gatewise.ops import matrix_memory
 from gatewise.ops.reference.sequence import widen
 
 ForgetGate = Literal["sigmoid", "exponential"]
@@ -182,7 +183,8 @@ class MLSTM(LayerInTorch):
 
     def explain(self) -> str:
         """Say in a sentence what runs this layer, and why."""
-        return f"torch: products of matrices over chunks of {self.chunk_size} steps, on any device"
+        weight = next(self.parameters())
+        return f"memory: {matrix_memory.explain(weight, self.chunk_size)}"
 
     def forward(
         self,
@@ -226,25 +228,24 @@ class MLSTM(LayerInTorch):
         suffix = parameter_suffix(layer, direction)
         weight = widen(getattr(self, f"weight_ih_{suffix}"))
         bias = widen(getattr(self, f"bias_ih_{suffix}")) if self.bias else None
-        H, NH = self.hidden_size, self.heads
-        d = H // NH
+        H = self.hidden_size
 
         def run(steps: Steps, state: States) -> Passed:
-            raw = F.linear(widen(x[steps.at]), weight, bias)
-            *heads, o, i, f = raw.split([H, H, H, H, NH, NH], -1)
-            q, k, v = (part.unflatten(-1, (NH, d)) for part in heads)
+            own = widen(x[steps.at])
+            # Apart, so that the gradient of the first is one tensor, as the kernel writes it.
+            heads = F.linear(own, weight[: 4 * H], None if bias is None else bias[: 4 * H])
+            raw = F.linear(own, weight[4 * H :], None if bias is None else bias[4 * H :])
+            log_i, f = raw.chunk(2, -1)
             log_f = F.logsigmoid(f) if self.forget_gate == "sigmoid" else f
-            h, state, shown = remember(
-                (q, k / math.sqrt(d), v, i, log_f), state, steps, self.chunk_size
-            )
-            o = torch.sigmoid(o)
-            h = o * h.flatten(-2)
+            h, state, shown = remember(heads, (log_i, log_f), state, steps, self.chunk_size)
+            h = h.flatten(-2)
             if steps.valid is not None:
                 h = torch.where(steps.valid[..., None], h, 0.0)
-                o = torch.where(steps.valid[..., None], o, 0.0)
             after = tuple(part.to(x.dtype) for part in state)
             if steps.record:
-                n, m = shown.pop("n"), shown.pop("m")
+                o, n, m = torch.sigmoid(heads[..., 3 * H :]), shown.pop("n"), shown.pop("m")
+                if steps.valid is not None:
+                    o = torch.where(steps.valid[..., None], o, 0.0)
                 shown = {**shown, "o": o, "n": n, "m": m, "h": h}
             return Passed(h.to(x.dtype), after, {k: part.to(x.dtype) for k, part in shown.items()})
 

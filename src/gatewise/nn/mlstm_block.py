@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from gatewise.nn._layer_in_torch import Passed, Run, Steps
 from gatewise.nn._layout import States
 from gatewise.nn._matrix_memory import MEMORY, memory_shapes, remember
 from gatewise.nn._residual_block import Factory, ResidualBlock, narrow_draw, norm_of_heads, scaled
+from gatewise.ops import matrix_memory
 from gatewise.ops.reference.sequence import widen
 
 
@@ -140,7 +140,7 @@ class MLSTMBlock(ResidualBlock):
 
     def explain(self) -> str:
         """Say in a sentence what runs this block, and why."""
-        return f"torch: products of matrices over chunks of {self.chunk_size} steps, on any device"
+        return f"memory: {matrix_memory.explain(self.up.weight, self.chunk_size)}"
 
     def _trace(self, shown: Mapping[str, Tensor]) -> MLSTMBlockTrace:
         return MLSTMBlockTrace(**shown)
@@ -152,13 +152,10 @@ class MLSTMBlock(ResidualBlock):
             u, z = self.up(self.norm(own)).chunk(2, -1)
             conv, tail = self.conv(u, tail, steps)
             c = F.silu(conv)
-            q, k = self._mixed(c, 0), self._mixed(c, 1)
-            v = self._mixed(u, 2)
-            i, f = widen(self.gates(torch.cat([q, k, v], -1))).chunk(2, -1)
-            d = self.inner_size // self.heads
-            q, k, v = (widen(part).unflatten(-1, (self.heads, d)) for part in (q, k, v))
-            written = (q, k / math.sqrt(d), v, i, F.logsigmoid(f))
-            h, memory, shown = remember(written, tuple(memory), steps, self.chunk_size)
+            heads = torch.cat([self._mixed(c, 0), self._mixed(c, 1), self._mixed(u, 2)], -1)
+            i, f = widen(self.gates(heads)).chunk(2, -1)
+            gates = (i, F.logsigmoid(f))
+            h, memory, shown = remember(widen(heads), gates, tuple(memory), steps, self.chunk_size)
             h = h.flatten(-2).to(x.dtype)
             read = norm_of_heads(h, self.heads, self.weight_heads) + self.skip * c
             y = own + self.drop(self.down(read * F.silu(z)))
