@@ -100,8 +100,8 @@ def explain(weight: Tensor, chunk_size: int) -> KernelChoice:
     return KernelChoice(
         "native",
         kernels.isa_name(),
-        f"{held.dtype} on the CPU, {products}. Single steps, traces, compilation and function "
-        "transforms take the reference, and so do second derivatives",
+        f"{held.dtype} on the CPU, {products}. Traces, compilation and function transforms "
+        "take the reference, and so do second derivatives",
     )
 
 
@@ -114,8 +114,8 @@ def _obstacle(tensors: Sequence[Tensor], *, record: bool) -> str | None:
         return f"{first.dtype}: it is for float32 and float64"
     if record:
         return "a trace"
-    if first.dim() == 3 and (len(first) == 1 or 0 in first.shape):
-        return "a single step, or none"
+    if any(0 in tensor.shape for tensor in tensors):
+        return "an empty batch"
     if is_recorded():
         return "a call under compilation"
     if is_transformed(tensors):
