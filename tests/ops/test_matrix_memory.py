@@ -91,6 +91,28 @@ def test_nothing_is_in_the_memory_at_first():
     assert_close(ours, {name: steps[name] for name in ours}, tolerance=1e-11)
 
 
+@pytest.mark.parametrize("chunk", [8, 64])
+def test_a_cut_forgets_even_what_is_not_finite(chunk):
+    given = inputs(gated=False)
+    cuts = torch.zeros(T, B, dtype=torch.bool)
+    cuts[0] = True
+    anew = by_kernel(given, cuts, chunk)
+    spoiled = by_kernel(given | {"C": given["C"] * math.inf}, cuts, chunk)
+    assert all(part.equal(anew[name]) for name, part in spoiled.items())
+
+
+def test_nothing_is_learned_across_a_cut():
+    given = inputs(gated=False)
+    given["log_i"][20:] = -math.inf  # so that the last m is as old as it may be
+    cuts = torch.zeros(T, B, dtype=torch.bool)
+    cuts[20] = True
+    ours = with_gradients(lambda leaves: by_kernel(leaves, cuts, 8), given, "m")
+    steps = with_gradients(lambda leaves: by_steps(leaves, cuts), given, "m")
+    assert ours["grad log_f"][:20].eq(0).all()
+    assert steps["grad log_f"][:20].eq(0).all()
+    assert_close(ours, steps, tolerance=1e-11)
+
+
 def test_threads_give_the_same_to_the_bit():
     given = inputs(gated=True)
     before = torch.get_num_threads()
