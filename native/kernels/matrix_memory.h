@@ -1,14 +1,15 @@
-// The memory of an mLSTM (Beck et al. 2024): for each head a matrix that keys write and queries read, some steps
-// at once, with every product and gate in the cache. For the steps t of a chunk, with C and n from before it,
+// The memory of an mLSTM (Beck et al. 2024): for each head a matrix that keys write and queries read, some
+// steps at once, with every product and gate in the cache. For the steps t of a chunk, with C and n from
+// before it,
 //
 //   R_t = Σ_{s<=t} D_ts·(q_t·k_s) v_s + g_t·C q_t,   D_ts = e^(F_t - m_t + i_s - F_s), F the sum of log f
 //   w_t = the same for ones in the place of v and n in that of C,   g_t = e^(F_t + m_0 - m_t)
 //   h_t = R_t / max(|w_t|, e^-m_t)
 //
-// and what it hands on is C' = e^(F_L + m_0 - m_L) C + Σ_s e^(F_L - F_s + i_s - m_L) v_s k_sᵀ, with n' alike. m is
-// the stabiliser of the paper, taken step by step: no exponential exceeds 1. A cut begins a chunk whose
-// memory is empty. C is held transposed, key by value. Source of the chunks: Yang et al. 2024, "Gated linear
-// attention transformers with hardware-efficient training".
+// and what it hands on is C' = e^(F_L + m_0 - m_L) C + Σ_s e^(F_L - F_s + i_s - m_L) v_s k_sᵀ, with n'
+// alike. m is the stabiliser of the paper, taken step by step: no exponential exceeds 1. A cut begins a
+// chunk whose memory is empty. C is held transposed, key by value. Source of the chunks: Yang et al. 2024,
+// "Gated linear attention transformers with hardware-efficient training".
 #pragma once
 #include <cmath>
 #include <deque>
@@ -163,7 +164,7 @@ class HeadMemory {
   }
 
   Matrix<T> of_steps(int i) const { return {steps_.get() + i * length * features, features}; }
-  Matrix<T> across(int i) const { return {steps_.get() + i * length * features, length}; }  // features by steps
+  Matrix<T> across(int i) const { return {of_steps(i).at, length}; }  // features by steps
   Matrix<T> pairs(int i) const { return {pairs_.get() + i * length * length, length}; }
   Matrix<T> square(int i) const { return {squares_.get() + i * features * features, features}; }
   T* line(int i) const { return lines_.get() + i * features; }
@@ -202,7 +203,7 @@ class HeadTeam {
  public:
   HeadTeam(const MatrixMemory& call, int threads, int of_steps, int of_pairs, int squares, Work work)
       : call_(call), work_(work), items_(call.batch * call.heads),
-        threads_(int(std::min<int64_t>(threads, items_))) {
+        threads_(worthwhile_threads(call, threads)) {
     for (int t = 0; t < threads_; ++t) own_.emplace_back(call, of_steps, of_pairs, squares);
   }
   void run(ParallelRun parallel) {
@@ -219,6 +220,12 @@ class HeadTeam {
   }
 
  private:
+  // No more than there are heads, and one where waking others would cost more than it saves.
+  int worthwhile_threads(const MatrixMemory& call, int wanted) const {
+    const bool large = 4 * call.steps * items_ * call.width * (call.width + call.chunk) >= 400000;
+    return large ? int(std::min<int64_t>(wanted, items_)) : 1;
+  }
+
   const MatrixMemory& call_;
   Work work_;
   const int64_t items_;

@@ -119,122 +119,167 @@ class MemoryBackward {
     return sum;
   }
 
-  void retreat(Own& own, const Piece& piece, int64_t b, int64_t head) const {
-    const int64_t steps = piece.last - piece.first, vectors = own.width_vectors;
+  // The arrays of a piece, and where it is.
+  struct Views {
+    Own& own;
+    const Piece& piece;
+    const int64_t b, head, steps = piece.last - piece.first, vectors = own.width_vectors;
     const Matrix<T> q = own.of_steps(0), k = own.of_steps(1), v = own.of_steps(2), dR = own.of_steps(3);
-    const Matrix<T> other = own.across(4), made = own.of_steps(5), h = own.of_steps(6), past = h;
+    const Matrix<T> across = own.across(4), made = own.of_steps(5);
+    const Matrix<T> h = own.of_steps(6), past = h;  // h until the weights are known, then ways to the memory
     const Matrix<T> pairs = own.pairs(0), decays = own.pairs(1), dpairs = own.pairs(2);
-    const Matrix<T> C = own.square(0), C_across = own.square(1), dC = own.square(2), dC_across = own.square(3);
+    const Matrix<T> C = own.square(0), C_across = own.square(1);
+    const Matrix<T> dC = own.square(2), dC_across = own.square(3);
     T *const n = own.line(0), *const dn = own.line(1);
-    const int64_t row = call_.heads * call_.width;
+    // Numbers a step; those of forward give way to gradients once they have been read.
+    T *const gain = own.gain(), *const weight = own.weight(), *const dw = own.scale();
+    T *const by_row = own.since(), *const by_column = own.own(), *const dgain = own.least();
+    T *const of_itself = own.spare(0), *const dweight = own.spare(1);
+  };
+
+  void retreat(Own& own, const Piece& piece, int64_t b, int64_t head) const {
+    const Views x{own, piece, b, head};
     own.enter(piece);
-    own.read(q, call_.q, piece, b, head, call_.step, call_.row);
-    own.read(k, call_.k, piece, b, head, call_.step, call_.row, T(call_.key_scale));
-    own.read(v, call_.v, piece, b, head, call_.step, call_.row);
-    own.read(dR, grad_.grad_y, piece, b, head, call_.batch * row, row);
-    own.read(h, grad_.output.h, piece, b, head, call_.batch * row, row);
-    if (call_.o) take_gates(own, piece, b, head);
+    read_again(x);
+    if (call_.o) take_gates(x);
+    go_back_to_weights(x);
+    go_back_to_pairs(x);
+    go_back_to_queries(x);
+    go_back_to_keys_and_values(x);
+    const double dkept = go_back_to_memory(x);
+    go_back_to_gates(x, dkept);
+  }
 
-    // Forward once more, and from h to R and w.
-    transpose_into(other, k, own.length_vectors, vectors);
-    multiply_into<false>(pairs, steps, own.length_vectors, q, other, own.width, Triangle::result, false);
-    T* const dw = own.scale();  // a step's is not needed after it
-    for (int64_t t = 0; t < steps; ++t) {
-      const T w = own.weigh(t, pairs, q.row(t), n, &decays), normaliser = own.normaliser(t, w);
-      const T along = sum_of<T>(multiply_rows(dR.row(t), h.row(t), vectors));
-      const bool counts = own.by_weight(t, w);
-      scale_row(dR.row(t), normaliser, vectors);
-      dw[t] = counts ? (w < 0 ? along : -along) * normaliser : T(0);
-    }
-
-    // From R and w to the pairs, whose gradient goes to the place of the decays.
-    transpose_into(other, v, own.length_vectors, vectors);
-    multiply_into<false>(dpairs, steps, own.length_vectors, dR, other, own.width, Triangle::result, false);
-    // What a step reads of itself is apart: it says nothing of forgetting, and would drown what does.
-    T *const by_row = own.since(), *const by_column = own.own(), *const of_itself = own.spare(0);
-    std::fill_n(by_column, own.length, T(0));
-    for (int64_t t = 0; t < steps; ++t) {
-      const T itself = std::exchange(pairs.row(t)[t], T(0));
-      of_itself[t] = itself * (dpairs.row(t)[t] + dw[t]);
-      Vec<T> sum{};
-      for (int64_t at = 0; at <= t; at += N) {
-        const Vec<T> d = load(dpairs.row(t) + at) + dw[t], e = load(pairs.row(t) + at) * d;
-        store(decays.row(t) + at, load(decays.row(t) + at) * d);
-        store(by_column + at, load(by_column + at) + e);
-        sum += e;
-      }
-      by_row[t] = sum_of<T>(sum);
-      pairs.row(t)[t] = itself;
-    }
-
-    // Queries, which read the memory from before as well.
-    T* const dgain = own.least();
-    std::fill_n(dgain, own.length, T(0));
-    multiply_into<false>(made, steps, vectors, decays, k, steps, Triangle::left, false);
-    if (!piece.empty) {
-      transpose_into(C_across, C, vectors, vectors);
-      multiply_into<false>(past, steps, vectors, dR, C_across, own.width, Triangle::none, false);
-      for (int64_t t = 0; t < steps; ++t) {
-        add_row(past.row(t), n, dw[t], vectors);
-        dgain[t] = own.gain()[t] * sum_of<T>(multiply_rows(q.row(t), past.row(t), vectors));
-        add_row(made.row(t), past.row(t), own.gain()[t], vectors);
-      }
-    }
-    own.write(grad_.grad_q, made, piece, b, head, grad_.step, grad_.row);
-
-    // Keys and values, which write to the memory after as well.
-    T* const dweight = own.spare(1);
-    transpose_into(dC_across, dC, vectors, vectors);
-    multiply_into<true>(made, steps, vectors, decays, q, steps, Triangle::left_across, false);
-    multiply_into<false>(past, steps, vectors, v, dC_across, own.width, Triangle::none, false);
-    for (int64_t s = 0; s < steps; ++s) {
-      add_row(past.row(s), dn, T(1), vectors);
-      dweight[s] = own.weight()[s] * sum_of<T>(multiply_rows(k.row(s), past.row(s), vectors));
-      add_row(made.row(s), past.row(s), own.weight()[s], vectors);
-      scale_row(k.row(s), own.weight()[s], vectors);
-    }
-    own.write(grad_.grad_k, made, piece, b, head, grad_.step, grad_.row, T(call_.key_scale));
-    multiply_into<true>(made, steps, vectors, pairs, dR, steps, Triangle::left_across, false);
-    multiply_into<false>(made, steps, vectors, k, dC, own.width, Triangle::none, true);
-    own.write(grad_.grad_v, made, piece, b, head, grad_.step, grad_.row);
-
-    // The memory from before.
-    const double dkept = piece.empty ? 0 : own.kept * agreement(own, C, n, dC, dn);
-    if (piece.empty) {
-      own.empty(dC, dn);
-    } else {
-      scale_row(dn, own.kept, vectors);
-      for (int64_t key = 0; key < own.width; ++key) scale_row(dC.row(key), own.kept, vectors);
-      for (int64_t t = 0; t < steps; ++t) {
-        scale_row(q.row(t), own.gain()[t], vectors);
-        add_row(dn, q.row(t), dw[t], vectors);
-      }
-      multiply_into<true>(dC, own.width, vectors, q, dR, steps, Triangle::none, true);
-    }
-
-    // The gates: of log i as it is, of log f all that its sums, from it on, are part of.
-    double sum = dkept;
-    for (int64_t s = 0; s < steps - 1; ++s) sum += dweight[s];
-    for (int64_t s = steps - 1; s >= 0; --s) {
-      const double later = double(by_column[s]) + (s < steps - 1 ? dweight[s] : T(0));
-      sum += double(by_row[s]) + dgain[s] - later;
-      const double written = double(by_column[s]) + of_itself[s] + dweight[s];
-      *gate(grad_.grad_log_i, piece.first + s, b, head) = T(written);
-      *gate(grad_.grad_log_f, piece.first + s, b, head) = T(sum);
-    }
+  void read_again(const Views& x) const {
+    const Own& own = x.own;
+    const Piece& piece = x.piece;
+    const int64_t row = call_.heads * call_.width, step = call_.batch * row;
+    own.read(x.q, call_.q, piece, x.b, x.head, call_.step, call_.row);
+    own.read(x.k, call_.k, piece, x.b, x.head, call_.step, call_.row, T(call_.key_scale));
+    own.read(x.v, call_.v, piece, x.b, x.head, call_.step, call_.row);
+    own.read(x.dR, grad_.grad_y, piece, x.b, x.head, step, row);
+    own.read(x.h, grad_.output.h, piece, x.b, x.head, step, row);
+  }
+  void write(const Views& x, void* grad, Matrix<T> from, T factor = 1) const {
+    x.own.write(grad, from, x.piece, x.b, x.head, grad_.step, grad_.row, factor);
   }
 
   // The gradient of the output gates, and that of what they act on in place of that of y.
-  void take_gates(Own& own, const Piece& piece, int64_t b, int64_t head) const {
-    const Matrix<T> dy = own.of_steps(3), o = own.of_steps(5), h = own.of_steps(6);
-    own.read(o, call_.o, piece, b, head, call_.step, call_.row);
-    for (int64_t t = 0; t < piece.last - piece.first; ++t)
-      for (int64_t c = 0; c < own.features; c += N) {
-        const Vec<T> gate = sigmoid<T>(load(o.row(t) + c)), dh = load(dy.row(t) + c) * gate;
-        store(o.row(t) + c, dh * load(h.row(t) + c) * (T(1) - gate));
-        store(dy.row(t) + c, dh);
+  void take_gates(const Views& x) const {
+    const Matrix<T> o = x.made;
+    x.own.read(o, call_.o, x.piece, x.b, x.head, call_.step, call_.row);
+    for (int64_t t = 0; t < x.steps; ++t)
+      for (int64_t c = 0; c < x.own.features; c += N) {
+        const Vec<T> gate = sigmoid<T>(load(o.row(t) + c)), dh = load(x.dR.row(t) + c) * gate;
+        store(o.row(t) + c, dh * load(x.h.row(t) + c) * (T(1) - gate));
+        store(x.dR.row(t) + c, dh);
       }
-    own.write(grad_.grad_o, o, piece, b, head, grad_.step, grad_.row);
+    write(x, grad_.grad_o, o);
+  }
+
+  // Pairs and weights as forward had them, and from h to R and w.
+  void go_back_to_weights(const Views& x) const {
+    const Own& own = x.own;
+    transpose_into(x.across, x.k, own.length_vectors, x.vectors);
+    multiply_into<false>(x.pairs, x.steps, own.length_vectors, x.q, x.across, own.width, Triangle::result,
+                         false);
+    for (int64_t t = 0; t < x.steps; ++t) {
+      const T w = own.weigh(t, x.pairs, x.q.row(t), x.n, &x.decays), normaliser = own.normaliser(t, w);
+      const T along = sum_of<T>(multiply_rows(x.dR.row(t), x.h.row(t), x.vectors));
+      const bool counts = own.by_weight(t, w);
+      scale_row(x.dR.row(t), normaliser, x.vectors);
+      x.dw[t] = counts ? (w < 0 ? along : -along) * normaliser : T(0);
+    }
+  }
+
+  // From R and w to the products of queries and keys, whose gradient goes to the place of the decays, and
+  // to the decays. What a step reads of itself is apart: it says nothing of forgetting, and would drown what
+  // does.
+  void go_back_to_pairs(const Views& x) const {
+    const Own& own = x.own;
+    transpose_into(x.across, x.v, own.length_vectors, x.vectors);
+    multiply_into<false>(x.dpairs, x.steps, own.length_vectors, x.dR, x.across, own.width,
+                         Triangle::result, false);
+    std::fill_n(x.by_column, own.length, T(0));
+    for (int64_t t = 0; t < x.steps; ++t) {
+      T *const pairs = x.pairs.row(t), *const decays = x.decays.row(t), *const dpairs = x.dpairs.row(t);
+      const T itself = std::exchange(pairs[t], T(0));
+      x.of_itself[t] = itself * (dpairs[t] + x.dw[t]);
+      Vec<T> sum{};
+      for (int64_t at = 0; at <= t; at += N) {
+        const Vec<T> d = load(dpairs + at) + x.dw[t], e = load(pairs + at) * d;
+        store(decays + at, load(decays + at) * d);
+        store(x.by_column + at, load(x.by_column + at) + e);
+        sum += e;
+      }
+      x.by_row[t] = sum_of<T>(sum);
+      pairs[t] = itself;
+    }
+  }
+
+  // These read the memory from before as well.
+  void go_back_to_queries(const Views& x) const {
+    std::fill_n(x.dgain, x.own.length, T(0));
+    multiply_into<false>(x.made, x.steps, x.vectors, x.decays, x.k, x.steps, Triangle::left, false);
+    if (!x.piece.empty) {
+      transpose_into(x.C_across, x.C, x.vectors, x.vectors);
+      multiply_into<false>(x.past, x.steps, x.vectors, x.dR, x.C_across, x.own.width, Triangle::none, false);
+      for (int64_t t = 0; t < x.steps; ++t) {
+        add_row(x.past.row(t), x.n, x.dw[t], x.vectors);
+        x.dgain[t] = x.gain[t] * sum_of<T>(multiply_rows(x.q.row(t), x.past.row(t), x.vectors));
+        add_row(x.made.row(t), x.past.row(t), x.gain[t], x.vectors);
+      }
+    }
+    write(x, grad_.grad_q, x.made);
+  }
+
+  // These write to the memory after as well.
+  void go_back_to_keys_and_values(const Views& x) const {
+    const int64_t width = x.own.width;
+    transpose_into(x.dC_across, x.dC, x.vectors, x.vectors);
+    multiply_into<true>(x.made, x.steps, x.vectors, x.decays, x.q, x.steps, Triangle::left_across, false);
+    multiply_into<false>(x.past, x.steps, x.vectors, x.v, x.dC_across, width, Triangle::none, false);
+    for (int64_t s = 0; s < x.steps; ++s) {
+      add_row(x.past.row(s), x.dn, T(1), x.vectors);
+      x.dweight[s] = x.weight[s] * sum_of<T>(multiply_rows(x.k.row(s), x.past.row(s), x.vectors));
+      add_row(x.made.row(s), x.past.row(s), x.weight[s], x.vectors);
+      scale_row(x.k.row(s), x.weight[s], x.vectors);
+    }
+    write(x, grad_.grad_k, x.made, T(call_.key_scale));
+    multiply_into<true>(x.made, x.steps, x.vectors, x.pairs, x.dR, x.steps, Triangle::left_across, false);
+    multiply_into<false>(x.made, x.steps, x.vectors, x.k, x.dC, width, Triangle::none, true);
+    write(x, grad_.grad_v, x.made);
+  }
+
+  // From the memory after to that from before; returns the gradient of the logarithm of what is kept.
+  double go_back_to_memory(const Views& x) const {
+    const Own& own = x.own;
+    if (x.piece.empty) {
+      own.empty(x.dC, x.dn);
+      return 0;
+    }
+    const double dkept = own.kept * agreement(own, x.C, x.n, x.dC, x.dn);
+    scale_row(x.dn, own.kept, x.vectors);
+    for (int64_t key = 0; key < own.width; ++key) scale_row(x.dC.row(key), own.kept, x.vectors);
+    for (int64_t t = 0; t < x.steps; ++t) {
+      scale_row(x.q.row(t), x.gain[t], x.vectors);
+      add_row(x.dn, x.q.row(t), x.dw[t], x.vectors);
+    }
+    multiply_into<true>(x.dC, own.width, x.vectors, x.q, x.dR, x.steps, Triangle::none, true);
+    return dkept;
+  }
+
+  // To log i as it is, to log f by all that its sums, from it on, are part of.
+  void go_back_to_gates(const Views& x, double dkept) const {
+    double sum = dkept;
+    for (int64_t s = 0; s < x.steps - 1; ++s) sum += x.dweight[s];
+    for (int64_t s = x.steps - 1; s >= 0; --s) {
+      const double later = double(x.by_column[s]) + (s < x.steps - 1 ? x.dweight[s] : T(0));
+      sum += double(x.by_row[s]) + x.dgain[s] - later;
+      const double written = double(x.by_column[s]) + x.of_itself[s] + x.dweight[s];
+      *gate(grad_.grad_log_i, x.piece.first + s, x.b, x.head) = T(written);
+      *gate(grad_.grad_log_f, x.piece.first + s, x.b, x.head) = T(sum);
+    }
   }
 
   // Hands the gradient of the last m on to what it is the maximum of; returns what comes to the first.

@@ -18,11 +18,12 @@ struct Matrix {
   T* row(int64_t i) const { return at + i * stride; }
 };
 
-// What of a product is not computed, since nobody reads it or it adds zeros: the left matrix is zero above its
-// diagonal, or read across and zero above it, or the result is wanted up to its diagonal.
+// What of a product is not computed, since nobody reads it or it adds zeros: the left matrix is zero above
+// its diagonal, or read across and zero above it, or the result is wanted up to its diagonal.
 enum class Triangle { none, left, left_across, result };
 
-// tile[r][v] += Σ over the depths k of left[row + r][k] · right[k][vector + v]; `across`: of left[k][row + r].
+// tile[r][v] += Σ over the depths k of left[row + r][k] · right[k][vector + v]; `across`: of
+// left[k][row + r].
 template <bool across, typename T, int R, int NV>
 GATEWISE_INLINE void multiply_rows_of(Tile<T, R, NV>& tile, Matrix<T> left, int64_t row, Matrix<T> right,
                                       int64_t vector, Range depths) {

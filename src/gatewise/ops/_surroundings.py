@@ -14,6 +14,39 @@ def learns(tensors: Sequence[Tensor]) -> bool:
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
+def differentiated(
+    outputs: Sequence[Tensor],
+    grads: Sequence[Tensor | None],
+    inputs: Sequence[Tensor | None],
+    *,
+    again: bool = True,
+) -> list[Tensor | None]:
+    """Return the gradient of each input that learns, given those of outputs in plain torch.
+
+    Args:
+        outputs: Made of the inputs.
+        grads: Of the outputs; None for zeros.
+        inputs: None where there is none.
+        again: Whether the gradients are differentiated in turn.
+    """
+    pairs = [
+        (output, grad)
+        for output, grad in zip(outputs, grads, strict=True)
+        if grad is not None and output.requires_grad
+    ]
+    found = iter(
+        torch.autograd.grad(
+            [output for output, _ in pairs],
+            [part for part in inputs if part is not None and part.requires_grad],
+            [grad for _, grad in pairs],
+            create_graph=again,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+    )
+    return [next(found) if part is not None and part.requires_grad else None for part in inputs]
+
+
 def is_recorded() -> bool:
     """Say whether torch records or fakes the operations: it must see operators then."""
     return torch.compiler.is_compiling() or bool(torch._C._len_torch_dispatch_stack())  # noqa: SLF001

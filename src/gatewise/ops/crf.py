@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.library import Library
 
 from gatewise.errors import InvalidStateError
-from gatewise.ops._surroundings import is_recorded, learns
+from gatewise.ops._surroundings import differentiated, is_recorded, learns
 from gatewise.ops.crf_posterior import no_path, posterior
 from gatewise.ops.crf_problem import Problem, check_tags, evaluate, gradients, without_padding
 from gatewise.ops.reference import crf as reference
@@ -121,10 +121,8 @@ class _Function(torch.autograd.Function):
 def _twice(problem: Problem, tags: Tensor, grad: Tensor) -> Sequence[Tensor | None]:
     """Return gradients that can be differentiated again."""
     tensors = (problem.emissions, *problem.weights)
-    wanted = [tensor for tensor in tensors if tensor.requires_grad]
     value = reference.log_likelihood(problem.chain(), tags).to(problem.dtype())
-    found = iter(torch.autograd.grad(value, wanted, grad, create_graph=True))
-    return [next(found) if tensor.requires_grad else None for tensor in tensors]
+    return differentiated([value], [grad], tensors)
 
 
 _library = Library("gatewise", "FRAGMENT")

@@ -15,7 +15,7 @@ from torch import Tensor
 from gatewise import _native
 from gatewise.errors import InvalidStateError, InvalidValueError
 from gatewise.ops import kernels, native
-from gatewise.ops._surroundings import is_recorded, is_transformed, learns
+from gatewise.ops._surroundings import differentiated, is_recorded, is_transformed, learns
 from gatewise.ops.backends import Backend, asked
 from gatewise.ops.dispatch import KernelChoice, settled_by_request
 from gatewise.ops.reference.cross_entropy import linear_cross_entropy as reference
@@ -201,7 +201,8 @@ class _Function(torch.autograd.Function):
         call, wants = ctx.call._replace(target=target, scale=scale), ctx.needs_input_grad[:3]
         (grad,) = grads
         if torch.is_grad_enabled():
-            return *_twice_differentiable(x, weight, bias, call, grad), None
+            output = _through_reference(x, weight, bias, call)
+            return *differentiated([output], [grad], [x, weight, bias]), None
         made, ctx.gradients = ctx.gradients, None
         if made is None:  # of the losses; or of their sum for a second time
             each = grad if scale is None else grad * scale
@@ -211,16 +212,3 @@ class _Function(torch.autograd.Function):
                 if part is not None:
                     part.mul_(grad)
         return *made, None
-
-
-def _twice_differentiable(
-    x: Tensor, weight: Tensor, bias: Tensor | None, call: _Call, grad: Tensor
-) -> Gradients:
-    """Return the gradients in plain torch, for who differentiates them again."""
-    inputs = [x, weight, bias]
-    learning = [part for part in inputs if part is not None and part.requires_grad]
-    with torch.enable_grad():
-        output = _through_reference(x, weight, bias, call)
-    found = iter(torch.autograd.grad(output, learning, grad, create_graph=True))
-    made = [next(found) if part is not None and part.requires_grad else None for part in inputs]
-    return made[0], made[1], made[2]

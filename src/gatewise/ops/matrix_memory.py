@@ -16,7 +16,7 @@ from torch import Tensor
 from gatewise import _native
 from gatewise.errors import InvalidStateError
 from gatewise.ops import kernels, native
-from gatewise.ops._surroundings import is_recorded, is_transformed, learns
+from gatewise.ops._surroundings import differentiated, is_recorded, is_transformed, learns
 from gatewise.ops.backends import asked
 from gatewise.ops.dispatch import KernelChoice, settled_by_request
 from gatewise.ops.reference.mlstm import Read, Written, mlstm_chunks, mlstm_steps
@@ -250,28 +250,6 @@ class _Function(torch.autograd.Function):
         held = ctx.saved_tensors  # once: a checkpoint makes them again
         inputs, outputs = _Inputs(*held[: ctx.count]), _Outputs(*held[ctx.count :])
         if torch.is_grad_enabled():
-            return None, *_twice_differentiable(ctx.call, inputs, grads)
+            read = _through_reference(inputs, ctx.call, record=False)
+            return None, *differentiated((read.h, *read.state), grads, inputs)
         return None, *_Kernel(ctx.call, inputs).backward(outputs, grads)
-
-
-def _twice_differentiable(
-    call: _Call, inputs: _Inputs, grads: tuple[Tensor | None, ...]
-) -> list[Tensor | None]:
-    """Return the gradients in plain torch, for who differentiates them again."""
-    with torch.enable_grad():
-        read = _through_reference(inputs, call, record=False)
-    pairs = [
-        (made, grad)
-        for made, grad in zip((read.h, *read.state), grads, strict=True)
-        if grad is not None and made.requires_grad
-    ]
-    found = iter(
-        torch.autograd.grad(
-            [made for made, _ in pairs],
-            [part for part in inputs if part.requires_grad],
-            [grad for _, grad in pairs],
-            create_graph=True,
-            allow_unused=True,
-        )
-    )
-    return [next(found) if part.requires_grad else None for part in inputs]

@@ -20,7 +20,7 @@ from torch.library import Library
 from gatewise.errors import InvalidStateError
 from gatewise.ops import native, reference
 from gatewise.ops._operands import Grads, Kept, Operands, parted, refuse_transform
-from gatewise.ops._surroundings import is_recorded, learns
+from gatewise.ops._surroundings import differentiated, is_recorded, learns
 from gatewise.ops.reference import PLAIN, CellOptions
 
 
@@ -249,19 +249,7 @@ def _through_reference(operands: Operands, grads: Sequence[Tensor | None]) -> _G
     with torch.enable_grad():
         y, final, parts = through_reference(operands.replaced(inputs), trace=traced)
     outputs = (y, *final, *list((parts or {"h": y}).values())[:-1])
-    pairs = zip(outputs, grads, strict=True)
-    arrived = [(out, grad) for out, grad in pairs if grad is not None]
-    found = iter(
-        torch.autograd.grad(
-            [out for out, _ in arrived],
-            [t for t in inputs if t.requires_grad],
-            [grad for _, grad in arrived],
-            create_graph=twice,
-            allow_unused=True,
-            materialize_grads=True,
-        )
-    )
-    all_of_them = [next(found) if t.requires_grad else None for t in inputs]
+    all_of_them = differentiated(outputs, grads, inputs, again=twice)
     (grad_x,), states, weights, restart = parted(all_of_them, operands.counts())
     return grad_x, states, weights, restart
 

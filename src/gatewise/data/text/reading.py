@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from gatewise.data.files import require_file
 from gatewise.data.text.jsonl import read_jsonl
 from gatewise.data.text.lines import read_lines
 from gatewise.data.text.records import Place, Text, label_names, require_text
@@ -75,6 +76,8 @@ def read_texts(
         InvalidValueError: A column is absent, a label or a text is missing, or an option does not
             belong to the layout.
     """
+    if isinstance(source, str | Path):
+        require_file(source)
     layout = _layout_of(source, layout)
     _check_options(layout, text, label, separator, quotes)
     labelled = layout.startswith("label") or label is not None
