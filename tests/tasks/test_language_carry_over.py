@@ -54,6 +54,11 @@ def test_a_prompt_hides_what_stands_before_its_last_line() -> None:
         "".join(model.generate(prompt, length=20, seed=3)) for prompt in ("Ada", "a dog .\nAda")
     ]
     assert pieces[0] == pieces[1]
+    after, alone = (
+        model.network_.logits(model.encode([prompt])["tokens"])[0]
+        for prompt in ("a dog .\nAda", "Ada")
+    )
+    torch.testing.assert_close(after, alone)
 
 
 def test_texts_without_ends_cannot_begin_anew() -> None:

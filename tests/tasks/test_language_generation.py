@@ -9,6 +9,7 @@ import torch
 
 from gatewise.errors import GatewiseError
 from gatewise.tasks import LanguageModel
+from gatewise.tasks.language.corpus import Language, learn_language
 from gatewise.tasks.language.generation import Generation, _Writer
 from gatewise.tasks.language.sampling import Sampling
 from tasks.cases import QUICK_LANGUAGE, sentences
@@ -193,10 +194,56 @@ def test_several_prompts_are_an_iterator_of_lists(fitted: LanguageModel) -> None
     assert list(fitted.generate("the", length=0)) == []
 
 
+def language_of(texts: list[str], **changes: Any) -> Language:
+    model = LanguageModel(**QUICK_LANGUAGE).set_params(**changes)
+    return learn_language(model, model.reader("fit", texts))
+
+
+def pieces_of(stop: list[str], text: str) -> tuple[list[str], _Writer]:
+    """What is given out for each character of a text, and what gave it."""
+    language = language_of(["abcx"], tokens="characters")
+    writer = _Writer(language, "", stop)
+    return [writer.add(number) for number in language.encode(text).tolist()], writer
+
+
+def test_the_whole_of_what_may_begin_a_stop_is_held_back() -> None:
+    pieces, writer = pieces_of(["aab"], "xaaab")
+    assert pieces == ["x", "", "", "a", ""]  # of aaa only the last two may begin it
+    assert writer.ended
+
+
+def test_the_earliest_of_several_stops_ends_the_text() -> None:
+    language = language_of(["cab"])
+    writer = _Writer(language, "", ["b", "a"])  # both come with one word
+    assert writer.add(language.encode("cab").item()) == "c"
+    assert writer.ended
+
+
+def test_what_was_held_back_for_a_stop_that_never_came_is_given_out() -> None:
+    pieces, writer = pieces_of(["abc"], "xab")
+    assert pieces == ["x", "", ""]
+    assert writer.close() == "ab"
+    assert writer.close() == ""
+
+
+def test_after_its_stop_a_text_gets_nothing_more() -> None:
+    pieces, writer = pieces_of(["abc", "bx"], "abxc")
+    assert pieces == ["", "", "a", ""]
+    assert writer.close() == ""
+
+
+def test_bytes_that_never_become_a_character_are_not_waited_for() -> None:
+    language = language_of(["plain words alone"] * 30, tokens="subwords", vocabulary_size=257)
+    writer = _Writer(language, "", [])
+    torn = language.encode("☃").tolist()[1:2]  # the middle of a character, again and again
+    pieces = [writer.add(number) for number in torn * 5]
+    assert pieces[:4] == [""] * 4
+    assert set(pieces[4]) == {"\ufffd"}
+
+
 def test_a_character_of_several_bytes_comes_whole() -> None:
-    model = LanguageModel(**QUICK_LANGUAGE).set_params(tokens="subwords", vocabulary_size=257)
-    model.fit(["plain words alone"] * 30, progress=False)
-    language, writer = model.language_, _Writer(model.language_, "", ["☃!"])
+    language = language_of(["plain words alone"] * 30, tokens="subwords", vocabulary_size=257)
+    writer = _Writer(language, "", ["☃!"])
     numbers = language.encode("a☃b☃!").tolist()
     assert len(numbers) == 9  # three bytes each
     assert [writer.add(number) for number in numbers] == ["a", "", "", "", "☃b", "", "", "", ""]

@@ -23,7 +23,7 @@ from gatewise.tasks.language.corpus import (
     split_reader,
     write_corpus,
 )
-from gatewise.tasks.language.evaluation import mean_loss, unigram_loss
+from gatewise.tasks.language.evaluation import mean_loss, token_losses, unigram_loss
 from gatewise.tasks.language.network import LanguageNetwork
 from gatewise.tasks.language.output import AdaptiveOutput
 from gatewise.tasks.language.task import LanguageTask
@@ -250,6 +250,9 @@ def test_the_mean_loss_is_that_of_every_token(fitted: LanguageModel, tmp_path: P
         encoded = network.encoder(tokens[:-1, None])
         want = F.cross_entropy(network.output.logits(encoded.output[:, 0]), tokens[1:])
         assert mean_loss(network, corpus.tokens, 1) == pytest.approx(want.item(), rel=1e-5)
+        each = token_losses(network, corpus.tokens)  # in several windows
+        assert len(each) == len(tokens) - 1 > 256
+        assert each.mean() == pytest.approx(want.item(), rel=1e-5)
         apart = mean_loss(network, corpus.tokens, 4)
     assert apart == pytest.approx(want.item(), rel=0.2)
     assert apart != pytest.approx(want.item(), rel=1e-4)
