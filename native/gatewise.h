@@ -15,8 +15,9 @@ enum class Status : int { ok = 0, no_memory = 1, bad_length = 2, bad_target = 3 
 
 // Of all arrays; with bfloat16 they are float32, and the products of x, h and the gradients of gates
 // take their operands rounded to bfloat16, while sums and states stay float32. Projections and
-// everything pointwise are float32 then.
-enum class Dtype : int { float32 = 0, float64 = 1, bfloat16 = 2 };
+// everything pointwise are float32 then. float32_bf16x6 is float32 whose products are sums of six products of
+// bfloat16 parts, as exact where all numbers are finite; for cross_entropy alone.
+enum class Dtype : int { float32 = 0, float64 = 1, bfloat16 = 2, float32_bf16x6 = 3 };
 
 // The cells, in kernels/cells/. A new one takes a line here.
 #define GATEWISE_CELLS(each) \
@@ -192,7 +193,7 @@ struct MatrixMemoryGradient {
 // The functions of one instruction set, to be called for the precisions that it has.
 struct Kernels {
   const char* isa;
-  bool full, bf16;  // whether it has float32 and float64, and bfloat16
+  bool full, bf16, bf16x6;  // whether it has float32 and float64, bfloat16, and float32_bf16x6
   int64_t (*lanes)(Dtype);  // elements in a vector
   // Elements that forward saves for each step of a row.
   int64_t (*saved_row)(Dtype, Cell, int64_t hidden, bool normalised);
@@ -220,11 +221,12 @@ struct Kernels {
 };
 
 // The kernels compiled for `isa` ("amx", "avx512_bf16", "avx512", "avx2", "neon", "scalar"), or those of the
-// next best set that has the precision: amx and avx512_bf16 have bfloat16 alone, avx512 lacks it. The others
-// emulate it. Null when this build or this machine lacks `isa`.
+// next best set that has the precision: amx and avx512_bf16 have bfloat16 alone, and amx float32_bf16x6, which
+// no other has; avx512 lacks bfloat16, and the others emulate it. Null when this build or this machine lacks
+// `isa` or, from it on, the precision.
 const Kernels* kernels_for(const char* isa, Dtype dtype);
 
-// The best instruction set of this machine for a precision.
+// The best instruction set of this machine for a precision; null if none has it.
 const Kernels* best_kernels(Dtype dtype);
 
 }  // namespace gatewise

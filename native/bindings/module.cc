@@ -102,7 +102,8 @@ NB_MODULE(_native, m) {
   nb::enum_<Dtype>(m, "Dtype")
       .value("float32", Dtype::float32)
       .value("float64", Dtype::float64)
-      .value("bfloat16", Dtype::bfloat16);
+      .value("bfloat16", Dtype::bfloat16)
+      .value("float32_bf16x6", Dtype::float32_bf16x6);
 
   nb::enum_<Cell> cells(m, "Cell");
 #define GATEWISE_VALUE(name) cells.value(#name, Cell::name);
@@ -280,5 +281,5 @@ NB_MODULE(_native, m) {
       [](const std::string& isa, Dtype dtype) { return kernels_for(isa.c_str(), dtype); },
       nb::rv_policy::reference, "The kernels of an instruction set for a precision, or None.");
   m.def("best_kernels", &best_kernels, nb::rv_policy::reference,
-        "The kernels of the best instruction set of this machine for a precision.");
+        "The kernels of the best instruction set of this machine for a precision, or None.");
 }

@@ -16,6 +16,8 @@ class ClassProducts {
   static constexpr int N = Simd<T>::lanes;
 
  public:
+  using Rows = RowBlock<P>;
+
   // How many classes form a block: their gradients for a tile of rows fill most of a first-level cache.
   static constexpr int64_t block = 96;
   // Whether outputs are made once more for their gradients rather than kept.

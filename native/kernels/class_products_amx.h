@@ -13,6 +13,7 @@ class ClassProducts<Bf16> {
   static constexpr int N = 16;
 
  public:
+  using Rows = RowBlock<Bf16>;
   static constexpr int64_t block = 128;
   static constexpr bool makes_again = true;
   static_assert(block % (2 * amx_pairs) == 0);

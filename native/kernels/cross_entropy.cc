@@ -14,6 +14,7 @@ Status cross_entropy(Dtype dtype, const CrossEntropy& call, const Threads& threa
   for (int64_t n = 0; n < call.rows; ++n)
     if (call.target[n] >= call.classes) return Status::bad_target;
   if (dtype == Dtype::bfloat16) return run<Bf16>(call, threads);
+  if (dtype == Dtype::float32_bf16x6) return run<Bf16x6>(call, threads);
   return dtype == Dtype::float64 ? run<double>(call, threads) : run<float>(call, threads);
 } catch (const std::bad_alloc&) {
   return Status::no_memory;

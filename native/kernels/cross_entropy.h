@@ -15,6 +15,7 @@
 #include <limits>
 
 #include "class_products_amx.h"
+#include "class_products_parts.h"
 #include "math.h"
 
 namespace gatewise {
@@ -29,7 +30,7 @@ struct ClassScratch {
   Buffer<T> most, sum, total;  // of each row: largest output, sum of exponentials, sum of outputs
   Buffer<T> z;                 // of one block, where outputs are made again
 
-  ClassScratch(const CrossEntropy& call, const RowBlock<P>& rows)
+  ClassScratch(const CrossEntropy& call, const typename ClassProducts<P>::Rows& rows)
       : products(call, rows), most(rows.height), sum(rows.height), total(rows.height),
         z(ClassProducts<P>::makes_again ? ClassProducts<P>::block * rows.stride : 0) {}
 };
@@ -252,7 +253,7 @@ class LinearCrossEntropy {
   const bool learns_;
   const int64_t blocks_;
   const int threads_;
-  RowBlock<P> rows_;
+  typename ClassProducts<P>::Rows rows_;
   Barrier barrier_;
   const Buffer<T> z_;      // [class][row] of the block of rows at hand
   const Buffer<T> shift_;  // what was subtracted before exponentials were taken, [block][row]

@@ -67,7 +67,9 @@ const Kernels* find(const char* isa, Dtype dtype) {
       found = true;
     }
     const Kernels& kernels = *candidate.kernels;
-    const bool has = dtype == Dtype::bfloat16 ? kernels.bf16 : kernels.full;
+    const bool has = dtype == Dtype::bfloat16         ? kernels.bf16
+                     : dtype == Dtype::float32_bf16x6 ? kernels.bf16x6
+                                                      : kernels.full;
     if (found && candidate.runs && has) return &kernels;
   }
   return nullptr;

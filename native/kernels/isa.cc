@@ -96,6 +96,7 @@ const Kernels kernels = {
     GATEWISE_TEXT(GATEWISE_ISA),
     GATEWISE_FULL,
     GATEWISE_BF16,
+    GATEWISE_BF16X6,
     lanes,
     [](Dtype dtype, Cell which, int64_t hidden, bool normalised) {
       return cell(dtype, which, normalised).saved_row(hidden, normalised);

@@ -4,6 +4,7 @@
 //   float, double   the numbers themselves
 //   Bf16            numbers rounded to bfloat16, in layers of float; the sums are float. Machines with
 //                   an instruction for it multiply pairs of them; elsewhere a float holds one.
+//   Bf16x6          float, as sums of six products of bfloat16 parts: see amx_parts.h
 //
 // An operand stands for `group` neighbours along the axis that a product sums over.
 #pragma once
@@ -14,10 +15,19 @@ namespace gatewise {
 namespace GATEWISE_ISA {
 
 struct Bf16 {};
+struct Bf16x6 {};
+
+#ifdef __AMX_BF16__
+#define GATEWISE_BF16X6 1
+#else
+#define GATEWISE_BF16X6 0
+#endif
 
 // Whether this instruction set has been given a precision.
 template <typename P>
-constexpr bool compiled = std::is_same_v<P, Bf16> ? GATEWISE_BF16 : GATEWISE_FULL;
+constexpr bool compiled = std::is_same_v<P, Bf16>     ? GATEWISE_BF16
+                          : std::is_same_v<P, Bf16x6> ? GATEWISE_BF16X6
+                                                      : GATEWISE_FULL;
 
 template <typename P>
 struct Operand {
@@ -39,6 +49,9 @@ struct Operand<Bf16> {
 #endif
   static constexpr bool rounds = true;
 };
+
+template <>
+struct Operand<Bf16x6> : Operand<float> {};
 
 template <typename P>
 using Number = typename Operand<P>::Number;

@@ -1,7 +1,8 @@
-// The rows of x that a linear layer takes at once, as the products with its weights read them: with rows
-// along the vectors, and with columns along them. Not of a recurrent layer, whose rows come step by step.
+// The rows of x that a linear layer takes at once, and these as the products with its weights read them: with
+// rows along the vectors, and with columns along them. Not of a recurrent layer, whose rows come step by step.
 #pragma once
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "pack.h"
@@ -9,21 +10,19 @@
 namespace gatewise {
 namespace GATEWISE_ISA {
 
-template <typename P>
-class RowBlock {
-  using T = Number<P>;
-  using F = Factor<P>;
+// Which rows they are.
+template <typename T>
+class CountedRows {
+ public:
   static constexpr int N = Simd<T>::lanes;
 
- public:
-  // by_columns: whether x is wanted with columns along the vectors, too. keeps: whether the outputs of the
-  // rows at hand are kept.
-  RowBlock(const CrossEntropy& call, bool by_columns, bool keeps)
+  // keeps: whether the outputs of the rows at hand are kept. whole: the vectors that products take at once.
+  // limit: of the rows at once, beside what speed asks for.
+  CountedRows(const CrossEntropy& call, bool keeps, int whole = 1,
+              int64_t limit = std::numeric_limits<int64_t>::max())
       : call_(call), chosen_(counted(call)),
-        height(rows_at_once(int64_t(chosen_.size()), keeps ? kept_rows() : cached_rows())),
-        stride(height % 256 ? height : height + N), depth(factors<P>(call.input)),
-        columns(call.input, N, tile_vectors), by_columns_(by_columns), along_rows_(height * depth),
-        along_columns_(by_columns ? columns.vectors * N * factors<P>(height) : 0) {}
+        height(rows_at_once(int64_t(chosen_.size()), std::min(keeps ? kept_rows() : cached_rows(), limit))),
+        stride(padded(ceil_div(height, whole * N) * whole * N)) {}
 
   int64_t total() const { return int64_t(chosen_.size()); }
 
@@ -41,22 +40,20 @@ class RowBlock {
     count_ = std::min<int64_t>(height, total() - first);
   }
 
-  // Whole vectors of rows; those behind the last row are zero.
-  void pack(Range vectors) const {
-    for (int64_t vector = vectors.first; vector < vectors.last; ++vector) {
-      pack_along_rows(vector);
-      if (by_columns_) pack_along_columns(vector);
-    }
+ protected:
+  const T* x(int64_t r) const {
+    return r < count_ ? as<T>(call_.x) + row(r) * call_.x_row : nullptr;
+  }
+  static Vec<T> part(const T* row, int64_t k, int64_t rest) {
+    return row ? load_part(row + k, rest) : Vec<T>{};
+  }
+  // A square of x with rows along the vectors.
+  GATEWISE_INLINE void square(Vec<T> (&v)[N], int64_t vector, int64_t k) const {
+    for (int r = 0; r < N; ++r) v[r] = part(x(vector * N + r), k, call_.input - k);
+    transpose<T>(v);
   }
 
-  // [k][v][N] of the rows of one tile.
-  const F* along_rows(int64_t tile) const {
-    return along_rows_.get() + tiles().first_vector(tile) * N * depth;
-  }
-  // [row][v][N] of one chunk of the columns.
-  F* along_columns(int64_t chunk) const {
-    return along_columns_.get() + columns.first_vector(chunk) * N * factors<P>(height);
-  }
+  const CrossEntropy& call_;
 
  private:
   static std::vector<int64_t> counted(const CrossEntropy& call) {
@@ -99,20 +96,60 @@ class RowBlock {
     return best * N;
   }
 
-  const T* x(int64_t r) const {
-    return r < count_ ? as<T>(call_.x) + row(r) * call_.x_row : nullptr;
-  }
-  static Vec<T> part(const T* row, int64_t k, int64_t rest) {
-    return row ? load_part(row + k, rest) : Vec<T>{};
+  // No whole kilobytes, which caches hold badly.
+  static int64_t padded(int64_t rows) { return rows % 256 ? rows : rows + N; }
+
+  const std::vector<int64_t> chosen_;  // the rows that count
+  int64_t first_ = 0, count_ = 0;
+
+ public:
+  const int64_t height;  // rows at once, whole vectors
+  const int64_t stride;  // of arrays with rows along them
+};
+
+template <typename P>
+class RowBlock : public CountedRows<Number<P>> {
+  using T = Number<P>;
+  using F = Factor<P>;
+  using Base = CountedRows<T>;
+  using Base::N, Base::call_, Base::part, Base::x, Base::square;
+
+ public:
+  using Base::height, Base::tiles;
+
+  // by_columns: whether x is wanted with columns along the vectors, too.
+  RowBlock(const CrossEntropy& call, bool by_columns, bool keeps)
+      : Base(call, keeps), depth(factors<P>(call.input)), columns(call.input, N, tile_vectors),
+        by_columns_(by_columns), along_rows_(height * depth),
+        along_columns_(by_columns ? columns.vectors * N * factors<P>(height) : 0) {}
+
+  // Whole vectors of rows; those behind the last row are zero.
+  void pack(Range vectors) const {
+    for (int64_t vector = vectors.first; vector < vectors.last; ++vector) {
+      pack_along_rows(vector);
+      if (by_columns_) pack_along_columns(vector);
+    }
   }
 
+  // [k][v][N] of the rows of one tile.
+  const F* along_rows(int64_t tile) const {
+    return along_rows_.get() + tiles().first_vector(tile) * N * depth;
+  }
+  // [row][v][N] of one chunk of the columns.
+  F* along_columns(int64_t chunk) const {
+    return along_columns_.get() + columns.first_vector(chunk) * N * factors<P>(height);
+  }
+
+  const int64_t depth;  // of the product with x, in operands
+  const Chunks columns;
+
+ private:
   void pack_along_rows(int64_t vector) const {
     const int64_t tile = vector / tile_vectors, width = tiles().vectors_in(tile);
     F* out = along_rows_.get() + tile * tile_vectors * N * depth + vector % tile_vectors * N;
     for (int64_t k = 0; k < call_.input; k += N) {
       Vec<T> v[N];
-      for (int r = 0; r < N; ++r) v[r] = part(x(vector * N + r), k, call_.input - k);
-      transpose<T>(v);
+      square(v, vector, k);
       for (int i = 0; i < std::min<int64_t>(N, call_.input - k); i += group<P>)
         store(out + (k + i) / group<P> * width * N, join<P>(v[i], v[i + group<P> - 1]));
     }
@@ -128,17 +165,6 @@ class RowBlock {
         }
   }
 
-  const CrossEntropy& call_;
-  const std::vector<int64_t> chosen_;  // the rows that count
-  int64_t first_ = 0, count_ = 0;
-
- public:
-  const int64_t height;  // rows at once, whole vectors
-  const int64_t stride;  // of arrays with rows along them: no whole kilobytes, which caches hold badly
-  const int64_t depth;   // of the product with x, in operands
-  const Chunks columns;
-
- private:
   const bool by_columns_;
   const Buffer<F> along_rows_, along_columns_;
 };

@@ -153,6 +153,11 @@ int main() {
   }
   for (const char* isa : {"", "nonsense", "AVX2"})
     check(gatewise::kernels_for(isa, Dtype::float32) == nullptr, "there are kernels for '%s'", isa);
+  for (const char* isa : {"avx512_bf16", "avx512", "avx2", "neon", "scalar"})
+    check(gatewise::kernels_for(isa, Dtype::float32_bf16x6) == nullptr, "%s multiplies in parts", isa);
+  check(gatewise::best_kernels(Dtype::float32_bf16x6) == gatewise::kernels_for("amx", Dtype::bfloat16) ||
+            !gatewise::kernels_for("amx", Dtype::bfloat16),
+        "amx does not multiply in parts");
   for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16}) {
     check(gatewise::kernels_for("scalar", dtype) != nullptr, "there are no scalar kernels");
     check(gatewise::best_kernels(dtype) == all_kernels(dtype).front(),

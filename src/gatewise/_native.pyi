@@ -12,6 +12,7 @@ class Dtype(enum.Enum):
     float32 = 0
     float64 = 1
     bfloat16 = 2
+    float32_bf16x6 = 3
 
 class Cell(enum.Enum):
     lstm = 0
@@ -120,4 +121,4 @@ class Kernels:
 
 def workspace_tensor(dtype: Dtype, shape: Sequence[int], /) -> Tensor: ...
 def kernels(isa: str, dtype: Dtype, /) -> Kernels | None: ...
-def best_kernels(dtype: Dtype, /) -> Kernels: ...
+def best_kernels(dtype: Dtype, /) -> Kernels | None: ...

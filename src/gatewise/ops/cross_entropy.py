@@ -20,6 +20,13 @@ from gatewise.ops.backends import Backend, asked
 from gatewise.ops.dispatch import KernelChoice, settled_by_request
 from gatewise.ops.reference.cross_entropy import linear_cross_entropy as reference
 
+IN_PARTS = _native.Dtype.float32_bf16x6
+"""What the kernels call float32 that is multiplied in tile registers, in parts of bfloat16."""
+
+LARGE = (192, 128, 500)
+"""Rows, features and classes from which float32 is multiplied in tile registers, where there are
+any: packing costs more below (measured)."""
+
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 """Of x, weight and bias; None for those not wanted."""
 
@@ -89,6 +96,12 @@ def explain(weight: Tensor, *, bf16: bool, backend: Backend = "auto") -> KernelC
     if obstacle:
         return KernelChoice("reference", "torch", f"the native kernel cannot run {obstacle}")
     products = "products in bfloat16, sums in float32; " if bf16 else ""
+    sizes = (LARGE[0], weight.shape[1], len(weight))
+    if product_precision(weight.dtype, sizes, bf16=bf16) is IN_PARTS:
+        products = (
+            f"{kernels.KERNELS[IN_PARTS].isa} from {LARGE[0]} rows on, where a product of float32 "
+            "is the sum of six of parts in bfloat16, and as exact; "
+        )
     others = "take the reference" if name == "auto" else f"raise, since {by} asks for native"
     return KernelChoice(
         "native",
@@ -142,7 +155,7 @@ def _kernel(
     wants: tuple[bool, bool, bool],
 ) -> tuple[Tensor, Gradients]:
     """Return the losses, and with ``scale`` the gradients that are wanted of their weighted sum."""
-    dtype = _native.Dtype.bfloat16 if call.bf16 else kernels.DTYPES[x.dtype]
+    dtype = product_precision(x.dtype, (x.shape[0], x.shape[1], len(weight)), bf16=call.bf16)
     x = x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
     weight, target = weight.contiguous(), call.target.contiguous()
     bias = None if bias is None else bias.contiguous()
@@ -176,6 +189,17 @@ def _kernel(
             str(int(target[row])),
         )
     return losses, (grads[0], grads[1], grads[2])
+
+
+def product_precision(
+    dtype: torch.dtype, sizes: tuple[int, int, int], *, bf16: bool
+) -> _native.Dtype:
+    """Return what the kernels call the precision of a call: how float32 is multiplied, too."""
+    if bf16:
+        return _native.Dtype.bfloat16
+    large = all(size >= least for size, least in zip(sizes, LARGE, strict=True))
+    in_parts = dtype is torch.float32 and large and IN_PARTS in kernels.KERNELS
+    return IN_PARTS if in_parts else kernels.DTYPES[dtype]
 
 
 def _address(tensor: Tensor | None) -> int:

@@ -20,10 +20,14 @@ ACTIVATIONS = {function.name: function for function in _native.Activation}
 """The functions with a kernel."""
 
 
-def _load_kernels(dtype: _native.Dtype) -> _native.Kernels:
+_OF_FEW_SETS = (_native.Dtype.float32_bf16x6,)
+
+
+def _load_kernels(dtype: _native.Dtype) -> _native.Kernels | None:
+    """Return what is in use for a precision; None for one that few sets have."""
     best, asked = _native.best_kernels(dtype), os.environ.get("GATEWISE_ISA")
     kernels = _native.kernels(asked, dtype) if asked else best
-    if kernels is None:
+    if kernels is None and best is not None and dtype not in _OF_FEW_SETS:
         raise InvalidValueError(
             "GATEWISE_ISA",
             f"an instruction set of this build and machine (the best is {best.isa})",
@@ -39,7 +43,9 @@ BF16_SETS = ("amx", "avx512_bf16")
 AMX_CELLS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 """The plain cells that ``amx`` has; the others it runs as ``avx512_bf16`` does."""
 
-KERNELS = {dtype: _load_kernels(dtype) for dtype in _native.Dtype}
+KERNELS = {
+    dtype: kernels for dtype in _native.Dtype if (kernels := _load_kernels(dtype)) is not None
+}
 """What is in use for each precision."""
 
 
