@@ -8,24 +8,44 @@
 namespace gatewise {
 namespace GATEWISE_ISA {
 
-// With vectors, whatever the operands are.
+// The classes of a call, `size` at a time.
+template <typename T, int64_t size>
+class ClassBlocks {
+ public:
+  static constexpr int64_t block = size;
+
+ protected:
+  explicit ClassBlocks(const CrossEntropy& call) : call_(call) {}
+
+  int64_t classes_in(int64_t b) const { return std::min(block, call_.classes - b * block); }
+  // A row of the weights: of class i of block b.
+  const T* weight(int64_t b, int64_t i) const {
+    return as<T>(call_.weight) + (b * block + i) * call_.input;
+  }
+
+  const CrossEntropy& call_;
+};
+
+// With vectors, whatever the operands are. The gradients of a block of so many classes for a tile of rows fill
+// most of a first-level cache.
 template <typename P>
-class ClassProducts {
+class ClassProducts : public ClassBlocks<Number<P>, 96> {
   using T = Number<P>;
+  using Base = ClassBlocks<T, 96>;
+  using Base::call_, Base::classes_in, Base::weight;
   using F = Factor<P>;
   static constexpr int N = Simd<T>::lanes;
 
  public:
   using Rows = RowBlock<P>;
+  using Base::block;
 
-  // How many classes form a block: their gradients for a tile of rows fill most of a first-level cache.
-  static constexpr int64_t block = 96;
   // Whether outputs are made once more for their gradients rather than kept.
   static constexpr bool makes_again = false;
   static_assert(block % (tile_rows<F> * group<P>) == 0);
 
   ClassProducts(const CrossEntropy& call, const RowBlock<P>& rows)
-      : call_(call), rows_(rows), grad_x_(call.grad_x ? call.input * rows.stride : 0),
+      : Base(call), rows_(rows), grad_x_(call.grad_x ? call.input * rows.stride : 0),
         weights_(Operand<P>::rounds ? block * padded_factors<P>(call.input) : 0),
         weight_pairs_(group<P> > 1 ? block * padded_factors<P>(call.input) : 0),
         dz_(Operand<P>::rounds ? block * padded_factors<P>(rows.stride) : 0),
@@ -117,11 +137,6 @@ class ClassProducts {
   }
 
  private:
-  int64_t classes_in(int64_t b) const { return std::min(block, call_.classes - b * block); }
-  const T* weight(int64_t b, int64_t i) const {
-    return as<T>(call_.weight) + (b * block + i) * call_.input;
-  }
-
   // The gradients of one class of the block as products along the rows read them.
   const F* dz(int64_t i) const {
     if constexpr (Operand<P>::rounds)
@@ -156,7 +171,6 @@ class ClassProducts {
     }
   }
 
-  const CrossEntropy& call_;
   const RowBlock<P>& rows_;
   const T* gradients_ = nullptr;
   const Buffer<T> grad_x_;  // [column][row]

@@ -9,17 +9,16 @@ namespace GATEWISE_ISA {
 
 #ifdef __AMX_BF16__
 template <>
-class ClassProducts<Bf16> {
+class ClassProducts<Bf16> : public ClassBlocks<float, 128> {
   static constexpr int N = 16;
 
  public:
   using Rows = RowBlock<Bf16>;
-  static constexpr int64_t block = 128;
   static constexpr bool makes_again = true;
   static_assert(block % (2 * amx_pairs) == 0);
 
   ClassProducts(const CrossEntropy& call, const RowBlock<Bf16>& rows)
-      : call_(call), rows_(rows), columns_(ceil_div(call.input, N)), depth_(columns_ * N / 2),
+      : ClassBlocks(call), rows_(rows), columns_(ceil_div(call.input, N)), depth_(columns_ * N / 2),
         half_(rows.stride / 2), grad_x_(call.grad_x ? columns_ * N * rows.stride : 0),
         weights_(block * depth_), transposed_(LeftTiles::size(call.input, block / 2)),
         dz_(block * half_), dz_pairs_(block / 2 * rows.stride), bias_(block * N),
@@ -92,11 +91,6 @@ class ClassProducts<Bf16> {
   }
 
  private:
-  int64_t classes_in(int64_t b) const { return std::min(block, call_.classes - b * block); }
-  const float* weight(int64_t b, int64_t i) const {
-    return as<float>(call_.weight) + (b * block + i) * call_.input;
-  }
-
   template <typename Function>
   static void for_tiles_of(int64_t count, Function&& f) {
     for (int64_t i = 0; i < count; i += N) f(i, int(std::min<int64_t>(N, count - i)));
@@ -123,7 +117,6 @@ class ClassProducts<Bf16> {
       }
   }
 
-  const CrossEntropy& call_;
   const RowBlock<Bf16>& rows_;
   const int64_t columns_, depth_, half_;  // vectors of columns; pairs of columns and of rows
   const Buffer<float> grad_x_;            // [column][row]

@@ -57,17 +57,16 @@ class RowsInParts : public CountedRows<float> {
 };
 
 template <>
-class ClassProducts<Bf16x6> {
+class ClassProducts<Bf16x6> : public ClassBlocks<float, 128> {
   static constexpr int N = 16;
 
  public:
   using Rows = RowsInParts;
-  static constexpr int64_t block = 128;
   static constexpr bool makes_again = true;
   static_assert(block % (2 * amx_pairs) == 0);
 
   ClassProducts(const CrossEntropy& call, const Rows& rows)
-      : call_(call), rows_(rows), columns_(ceil_div(call.input, N)),
+      : ClassBlocks(call), rows_(rows), columns_(ceil_div(call.input, N)),
         grad_x_(call.grad_x ? ceil_div(columns_, 2) * 2 * N * rows.stride : 0), bias_(block * N),
         weights_(block, call.input), weight_pairs_(call.grad_x ? call.input : 0, block),
         dz_(call.scale ? block : 0, rows.height), dz_pairs_(call.grad_x ? rows.height : 0, block) {}
@@ -141,11 +140,7 @@ class ClassProducts<Bf16x6> {
   }
 
  private:
-  int64_t classes_in(int64_t b) const { return std::min(block, call_.classes - b * block); }
   static int64_t padded(int64_t classes) { return ceil_div(classes, 2 * N) * 2 * N; }
-  const float* weight(int64_t b, int64_t i) const {
-    return as<float>(call_.weight) + (b * block + i) * call_.input;
-  }
 
   // 32 classes of weights_, whose pairs are neighbours along the columns, with pairs along the classes, a row
   // for each column.
@@ -179,7 +174,6 @@ class ClassProducts<Bf16x6> {
         }
   }
 
-  const CrossEntropy& call_;
   const Rows& rows_;
   const int64_t columns_;       // of x, in vectors
   const Buffer<float> grad_x_;  // [column][row]
