@@ -98,6 +98,12 @@ def test_parts_of_a_text_are_all_of_it(texts: list[str], share: float) -> None:
     assert [t.text for t in first()] == a  # it can be read again
 
 
+def test_a_text_is_parted_behind_a_word_and_blank_lines_stay() -> None:
+    first, second = split_reader(of(["some words alone", "", "", "end"]), 0.5)
+    assert [t.text for t in first()] == ["some words "]
+    assert [t.text for t in second()] == ["alone", "", "", "end"]
+
+
 def test_the_vocabulary_is_that_of_the_training_part() -> None:
     texts = ["here are words"] * 9 + ["there"]
     model = quick(max_epochs=1, streams=1, validation_size=0.05).fit(texts, progress=False)
