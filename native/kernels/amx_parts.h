@@ -2,8 +2,8 @@
 // parts of eight bits, and of the nine products of parts the six that float32 can tell from nothing are
 // made and summed in float32. What is left out is below 2^-26 of a product, as little as its rounding.
 //
-// A part of infinity is infinity and the next one none: operands that are not finite give NaN. Parts too
-// small for a normal number are zero.
+// A part of infinity is infinity and the next one none: operands that are not finite, or that bfloat16 rounds to
+// infinity, give NaN. Parts too small for a normal number are zero.
 //
 // Source: Henry, Tang & Heinecke 2019, "Leveraging the bfloat16 artificial intelligence datatype for
 // higher-precision computations", arXiv:1904.06376 (BF16x3, and which products it needs).

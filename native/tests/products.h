@@ -1,6 +1,7 @@
 // Products of a matrix and a vector, and their gradients, as a person would write them.
 #pragma once
 #include <cmath>
+#include <random>
 
 #include "norm.h"
 
@@ -18,6 +19,23 @@ inline Numbers as_factors(const double* values, int64_t count, bool bf16) {
   for (double& v : out) v = bf16 ? nearest_bf16(v) : v;
   return out;
 }
+
+// Normal numbers that a float holds.
+class Draws {
+ public:
+  explicit Draws(unsigned seed) : random(seed) {}
+
+  Numbers operator()(int64_t count, double size) {
+    Numbers values(count);
+    for (double& value : values) value = double(float(size * normal_(random)));
+    return values;
+  }
+
+  std::mt19937 random;
+
+ private:
+  std::normal_distribution<double> normal_;
+};
 
 // matrix·v, the matrix rows×columns, and the two gradients.
 inline Numbers product(const Numbers& matrix, const double* v, int64_t rows, int64_t columns,

@@ -31,20 +31,14 @@ struct Task {
   std::vector<int64_t> target;
 
   explicit Task(const Sizes& s, unsigned seed) : sizes(s) {
-    std::mt19937 random(seed);
-    std::normal_distribution<double> normal;
-    const auto draw = [&](int64_t count, double size) {
-      Numbers values(count);
-      for (double& value : values) value = double(float(size * normal(random)));
-      return values;
-    };
+    Draws draw(seed);
     x = draw(s.rows * s.input, 1);
     weight = draw(s.classes * s.input, 2 / std::sqrt(double(s.input)));
     bias = draw(s.bias ? s.classes : 0, 1);
     scale = draw(s.rows, 1);
     for (int64_t n = 0; n < s.rows; ++n) {
-      target.push_back(int64_t(random() % uint64_t(s.classes)));
-      if (s.ignored && random() % 4 == 0) target.back() = -1 - int64_t(random() % 100);
+      target.push_back(int64_t(draw.random() % uint64_t(s.classes)));
+      if (s.ignored && draw.random() % 4 == 0) target.back() = -1 - int64_t(draw.random() % 100);
     }
   }
 };

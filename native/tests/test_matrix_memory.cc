@@ -2,6 +2,7 @@
 // written out in double, and gradients against differences of it, at sizes around chunks and vectors, with
 // cuts, without a memory before, gated and not, on several threads, nothing written outside. Each wrong
 // recurrence is rejected.
+#include "products.h"
 #include "run.h"
 
 using namespace gatewise_tests;
@@ -23,13 +24,7 @@ struct Task {
   std::vector<uint8_t> cuts;
 
   Task(const Sizes& s, unsigned seed) : sizes(s) {
-    std::mt19937 random(seed);
-    std::normal_distribution<double> normal;
-    const auto draw = [&](int64_t count, double size) {
-      Numbers values(count);
-      for (double& value : values) value = double(float(size * normal(random)));
-      return values;
-    };
+    Draws draw(seed);
     const int64_t steps = s.T * s.B * s.NH, rows = s.B * s.NH;
     q = draw(steps * s.d, 1), k = draw(steps * s.d, 1), v = draw(steps * s.d, 1), o = draw(steps * s.d, 1);
     log_i = draw(steps, 2), log_f = draw(steps, 1);
@@ -39,7 +34,7 @@ struct Task {
     if (s.fresh) {
       C.assign(C.size(), 0), n.assign(n.size(), 0), m.assign(m.size(), -INFINITY);
     }
-    for (int64_t i = 0; i < s.T * s.B; ++i) cuts.push_back(s.cuts && random() % 6 == 0);
+    for (int64_t i = 0; i < s.T * s.B; ++i) cuts.push_back(s.cuts && draw.random() % 6 == 0);
   }
   // What has a gradient, in the order of Answer::grads.
   std::vector<Numbers*> inputs() { return {&q, &k, &v, &o, &log_i, &log_f, &C, &n, &m}; }

@@ -34,7 +34,8 @@ def require_file(source: str | Path) -> Path:
     try:
         path.stat()
     except (OSError, ValueError) as error:  # absent, forbidden, or no path at all
-        raise InvalidFileError(str(path), "a file", str(error), "Check the path.") from error
+        got = getattr(error, "strerror", None) or str(error)
+        raise InvalidFileError(str(path), "a file", got, "Check the path.") from error
     if path.is_dir():
         raise InvalidFileError(str(path), "a file", "a directory", "Give one file in it.")
     return path

@@ -19,8 +19,8 @@ CELLS = {cell.name: cell for cell in _native.Cell}
 ACTIVATIONS = {function.name: function for function in _native.Activation}
 """The functions with a kernel."""
 
-
 _OF_FEW_SETS = (_native.Dtype.float32_bf16x6,)
+"""The precisions that a machine, or the set that was asked for, may lack."""
 
 
 def _load_kernels(dtype: _native.Dtype) -> _native.Kernels | None:

@@ -184,3 +184,8 @@ def test_texts_from_memory() -> None:
     ):
         with pytest.raises(GatewiseError, match=message):
             list(as_texts(bad, labels))  # type: ignore[arg-type]
+
+
+def test_a_missing_file_is_missed_before_its_layout(tmp_path: Path) -> None:
+    with pytest.raises(InvalidFileError, match=r"sum: expected a file, got No such file"):
+        list(read_texts(tmp_path / "sum", label="mood", separator="tab"))
