@@ -139,7 +139,8 @@ def main() -> None:
     )
     reason = LinearCrossEntropy(*SHAPES[0][1:]).explain()
     head = (
-        f"# The output layer with its loss\n\n{machine(options.threads)}. Ours in float32: {reason}. "
+        f"# The output layer with its loss\n\n{machine(options.threads)}. "
+        f"Ours in float32: {reason}. "
         "Shares of the peak are of multiply-adds in the precision of the row.\n\n"
     )
     text = f"{head}{markdown(columns, rows)}\n"

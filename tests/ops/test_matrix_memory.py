@@ -150,6 +150,19 @@ def test_second_derivatives():
     assert torch.autograd.gradgradcheck(lambda x: layer(x)[0], (x,))
 
 
+def test_second_derivatives_by_one_state_alone():
+    given = inputs(gated=True)
+    C = given["C"].requires_grad_()
+    found = by_kernel(given, None, 8)  # m does not depend on it, and has a gradient all the same
+    total = found["y"].square().sum() + found["m"].sum()
+    (first,) = torch.autograd.grad(total, C, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), C)
+    plain = by_steps(given, None)["y"].square().sum()
+    (want,) = torch.autograd.grad(plain, C, create_graph=True)
+    (curved,) = torch.autograd.grad(want.sum(), C)
+    assert_close({"1": first, "2": second}, {"1": want, "2": curved}, tolerance=1e-10)
+
+
 def test_function_transforms_and_traces_take_the_reference():
     layer = MLSTM(3, 8, heads=2).double()
     x = draw(T, B, 3, seed=0)
