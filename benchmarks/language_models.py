@@ -214,7 +214,6 @@ ROWS = {
         },
         shakespeare,
         nats,
-        seeds=1,
     ),
     "quatrains": Row(
         "Chinese quatrains by character",
@@ -242,7 +241,6 @@ ROWS = {
         quatrains,
         kept_form,
         at_most=False,
-        seeds=1,
     ),
 }
 

@@ -34,7 +34,7 @@ from machine import machine, page
 from table import judged, markdown
 from timing import alternate, burn, peak_flops
 
-from gatewise.ops.kernels import isa_name
+from gatewise.ops.kernels import IN_PARTS, KERNELS, LARGE, isa_name
 
 BESIDE_TORCH = ("lengths", "trace", "steps", "cells", "directions", "sweep")
 PARTS = ("table", *LIBRARIES, "memory", *BESIDE_TORCH)
@@ -67,9 +67,16 @@ def main() -> None:
             print(text + "\n", flush=True)
             pieces.append(text)
         if options.write:
-            # What bfloat16 is worth differs by instruction set: a page for each.
-            stem = "layers" if options.precision == "f32" else f"layers_{isa_name(bf16=True)}"
-            page(stem, threads).write_text("# The layers\n\n" + "\n\n".join(pieces) + "\n")
+            text = "# The layers\n\n" + "\n\n".join(pieces) + "\n"
+            page(_stem(options.precision), threads).write_text(text)
+
+
+def _stem(precision: str) -> str:
+    """Return the name of the page: tile registers and bfloat16 have pages of their own."""
+    if precision == "bf16":
+        isa = isa_name(bf16=True)
+        return f"layers_{isa}_bf16" if isa == "amx" else f"layers_{isa}"
+    return "layers_amx_f32" if IN_PARTS in KERNELS else "layers"
 
 
 def _pieces(
@@ -80,6 +87,12 @@ def _pieces(
     bf16 = options.precision == "bf16"
     peak = f"peak {peak_flops(bf16=bf16) / 1e9:.0f} GF/s in {options.precision}"
     products = f"Products in {options.precision}, {isa_name(bf16=bf16)}"
+    if not bf16 and IN_PARTS in KERNELS:
+        rows, units, columns = LARGE
+        products += (
+            f", and {KERNELS[IN_PARTS].isa} from {rows} rows, {units} units and {columns} columns "
+            "of gates on. Shares of the peak are of multiply-adds"
+        )
     yield f"{machine(threads, known)}, {peak}. {products}."
     with ExitStack() as stack:
         peers = {

@@ -15,29 +15,13 @@ namespace gatewise {
 namespace GATEWISE_ISA {
 
 #ifdef __AMX_BF16__
-constexpr int float_parts = 3;
+constexpr int float_parts = parts<Bf16x6>;
 constexpr int tile_numbers = 16 * amx_pairs;  // of pairs, in a register of operands
 
 // Neighbours `low`, then `high`, as 16 pairs: their leading parts, which leave the numbers.
-GATEWISE_INLINE Vec<uint32_t> take_part(Vec<float>& low, Vec<float>& high) {
-  const __m512i pairs = (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
-  const auto wide = [](__m256i half) {
-    return (Vec<float>)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
-  };
-  low -= wide(_mm512_castsi512_si256(pairs));
-  high -= wide(_mm512_extracti64x4_epi64(pairs, 1));
-  return (Vec<uint32_t>)pairs;
-}
-
-// The same lane by lane: pairs of one of `first` and one of `second`.
-GATEWISE_INLINE Vec<uint32_t> take_joined_part(Vec<float>& first, Vec<float>& second) {
-  const auto leading = [](Vec<float>& v) {
-    const __m512i wide = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)v));
-    v -= (Vec<float>)_mm512_slli_epi32(wide, 16);
-    return wide;
-  };
-  const __m512i low = leading(first), high = leading(second);
-  return (Vec<uint32_t>)_mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+GATEWISE_INLINE Vec<uint32_t> take_neighbours(Vec<float>& low, Vec<float>& high) {
+  const __m256i first = take_part(low), second = take_part(high);
+  return (Vec<uint32_t>)_mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
 }
 
 // An operand in parts as registers want it: for every 16 of its rows (or columns, if it stands on the right)
@@ -57,7 +41,7 @@ class PartTiles {
 
   // Sets one line in all parts, to neighbours that make pairs.
   GATEWISE_INLINE void set(int64_t tile, int64_t step, int64_t at, Vec<float> low, Vec<float> high) const {
-    for (int part = 0; part < float_parts; ++part) store(line(tile, step, part, at), take_part(low, high));
+    for (int part = 0; part < float_parts; ++part) store(line(tile, step, part, at), take_neighbours(low, high));
   }
   // The same to pairs of two vectors.
   GATEWISE_INLINE void set_joined(int64_t tile, int64_t step, int64_t at, Vec<float> first,

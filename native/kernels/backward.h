@@ -47,9 +47,10 @@ class Backward : BackwardStep<P, CellOf> {
       at = std::make_unique<Pointers>(layer_, rows, block * rows, twice<Cell>);
       if (!share.by_units() || thread == 0)
         arrays_[thread] = Arrays(layer_, rows, block, cell_.normalises, cell_.recurs);
-      if (group<P> > 1)
-        at->outer_dz =
-            Buffer<Factor<P>>(factors<P>(block * rows) * Arrays::width_of(cell_.normalises));
+      if (group<P> > 1) {
+        const PanelLayout<P> layout{factors<P>(block * rows), Arrays::width_of(cell_.normalises) / N};
+        at->outer_dz = Buffer<Factor<P>>(layout.size());
+      }
       if constexpr (rowwise<Cell>) {
         cell_.make_sums(thread);
         cell_.make_room(at->scratch);
@@ -84,6 +85,7 @@ class Backward : BackwardStep<P, CellOf> {
       if (idle) arrays.clear(p);
       std::fill_n(arrays.bias(p), Cell::vectors * N, T(0));
       std::fill_n(arrays.dz(p, arrays.zero_row()), arrays.row_size(), Factor<P>(0));
+      if (in_tiles<P> && p == panels_.count - 1) std::fill_n(arrays.dz(p, 0), arrays.panel_size(), Factor<P>(0));
       for (int64_t row = 0; row < arrays.cut_rows; ++row)
         std::fill_n(arrays.cuts(row, p), arrays.width, T(0));
     }
@@ -161,7 +163,7 @@ class Backward : BackwardStep<P, CellOf> {
       for (int64_t p = share.panels.first; grad_.grad_restart_h && p < share.panels.last; ++p)
         for (int64_t i = 0; i < arrays.width; i += N)
           add_to(arrays.cuts(cell_.recurs ? j : 0, p) + i,
-                 load_factors<P>(arrays.dz(p, row + j) + i / group<P>));
+                 load_factors<P>(arrays.dz(p, row + j) + i / group<P>, arrays.apart()));
     }
   }
 

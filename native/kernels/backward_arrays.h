@@ -45,7 +45,7 @@ struct GradientShare {
 // Without rounding they are the rows themselves, unless a power of two lies between them: such rows
 // fall on a few sets of the cache and push each other out while the products walk down their columns
 // (H = 512, 1024: 3 % of backward), so they are copied to stand one line further apart.
-template <typename P>
+template <typename P, bool = in_tiles<P>>
 class OuterRows {
   using T = Number<P>;
   using F = Factor<P>;
@@ -58,7 +58,7 @@ class OuterRows {
 
   // The rows of operands that stand for the first `count` of `rows`.
   const F* const* gather(const std::vector<const T*>& rows, int64_t count) {
-    if constexpr (!Operand<P>::rounds) {
+    if constexpr (!copied<P>) {
       const std::ptrdiff_t apart = count > 1 ? as<char>(rows[1]) - as<char>(rows[0]) : 1;
       if (apart % 2048 != 0) return rows.data();
       for (int64_t m = 0; m < count; ++m) std::copy_n(rows[m], depth_, copy(m));
@@ -85,29 +85,31 @@ class OuterRows {
 
 #ifdef __AMX_BF16__
 // With tile registers: their transpose.
-template <>
-class OuterRows<Bf16> {
+template <typename P>
+class OuterRows<P, true> {
   static constexpr int N = 16;
+  using Tiles = LeftTiles<parts<P>>;
 
  public:
   OuterRows(int64_t rows, int64_t depth)
-      : depth_(depth), memory_(LeftTiles::size(depth, factors<Bf16>(rows))),
-        tiles_(memory_.get(), factors<Bf16>(rows)) {}
+      : depth_(depth), memory_(Tiles::size(depth, factors<P>(rows))), tiles_(memory_.get(), factors<P>(rows)) {}
 
-  const LeftTiles& gather(const std::vector<const float*>& rows, int64_t count) const {
-    const auto part = [&](int64_t m, int64_t k) {
-      return m < count ? load_part(rows[m] + k, depth_ - k) : Vec<float>{};
-    };
+  const Tiles& gather(const std::vector<const float*>& rows, int64_t count) const {
     for (int64_t m = 0; m < count; m += 2 * N)
-      for (int64_t k = 0; k < depth_; k += N)
-        tiles_.set(m / 2, k, [&](int i) { return join<Bf16>(part(m + 2 * i, k), part(m + 2 * i + 1, k)); });
+      for (int64_t k = 0; k < depth_; k += N) {
+        Vec<float> v[2 * N];
+        for (int i = 0; i < 2 * N; ++i)
+          v[i] = m + i < count ? load_part(rows[m + i] + k, depth_ - k) : Vec<float>{};
+        for (int part = 0; part < parts<P>; ++part)
+          tiles_.set(m / 2, k, part, [&](int i) { return take_joined_part(v[2 * i], v[2 * i + 1]); });
+      }
     return tiles_;
   }
 
  private:
   int64_t depth_;
   Buffer<uint32_t> memory_;
-  LeftTiles tiles_;
+  Tiles tiles_;
 };
 #endif
 
@@ -177,6 +179,9 @@ class GradientArrays {
     if (layer.weight_hr) hr = ProjectionSum(groups(), layer.projected);
   }
 
+  // How the products over so many rows read a panel of dz.
+  PanelLayout<P> outer_layout(int64_t rows) const { return {whole_depth<P>(factors<P>(rows)), width / N}; }
+
   static int64_t width_of(bool norms) {
     return (norms ? Cell::state.count + Cell::input.count : Cell::vectors) * N;
   }
@@ -185,7 +190,8 @@ class GradientArrays {
   int64_t zero_row() const { return dz_rows - 1; }
 
   // The operands of a row in a panel, and of a panel.
-  int64_t row_size() const { return width / group<P>; }
+  int64_t apart() const { return width / group<P>; }  // parts of an operand
+  int64_t row_size() const { return parts<P> * apart(); }
   int64_t panel_size() const { return dz_rows * row_size(); }
   F* dz(int64_t panel, int64_t row) const {
     return dz_.get() + panel * panel_size() + row * row_size();
@@ -229,12 +235,16 @@ class GradientArrays {
     Rows gated = twice<Cell> ? at.outer_gated.gather(at.gated, count) : x;
     for (int64_t p = share.panels.first; p < share.panels.last; ++p) {
       const F* outer = outer_dz(p, at, count);
-      ih.add(p, x, factors<P>(count), outer + input_first, width, first);
-      if constexpr (feeds_back<Cell>)
-        hh.add(p, h_before, factors<P>(count), outer + state_first, width, first);
-      if constexpr (twice<Cell>)
-        again.add(p, gated, factors<P>(count), outer + again_of<Cell>.first * N, width, first);
-      if constexpr (!rowwise<Cell>) add_bias(bias(p), dz(p, 0), count);
+      const auto add = [&](auto& sum, const auto& rows, int64_t first_column) {
+        if constexpr (in_tiles<P>)
+          sum.add(p, rows, outer_layout(count), outer, first_column / N, first);
+        else
+          sum.add(p, rows, factors<P>(count), outer + first_column, width, first);
+      };
+      add(ih, x, input_first);
+      if constexpr (feeds_back<Cell>) add(hh, h_before, state_first);
+      if constexpr (twice<Cell>) add(again, gated, again_of<Cell>.first * N);
+      if constexpr (!rowwise<Cell>) add_bias(p, count);
     }
     for (int64_t g = share.groups.first; projects_ && g < share.groups.last; ++g)
       hr.add(g, at.dh.data(), count, h(g * tile_vectors, 0), tile_width, first);
@@ -287,24 +297,29 @@ class GradientArrays {
     if constexpr (group<P> == 1) {
       return dz(p, 0);
     } else {
-      F* out = at.outer_dz.get();
-      for (int64_t m = 0; m < count; m += 2) {
-        const F *one = dz(p, m), *other = dz(p, m + 1 < count ? m + 1 : zero_row());
-        for (int64_t i = 0; i < width; i += N, out += N)
-          store(out, join_factors<P>(one + i / 2, other + i / 2));
+      const PanelLayout<P> layout = outer_layout(count);
+      F* const out = at.outer_dz.get();
+      for (int64_t m = 0; m < 2 * layout.depth; m += 2) {
+        const auto row = [&](int64_t i) { return dz(p, i < count ? i : zero_row()); };
+        const F *one = row(m), *other = row(m + 1);
+        for (int64_t i = 0; i < width; i += N)
+          for (int part = 0; part < parts<P>; ++part) {
+            const int64_t from = part * apart() + i / 2;
+            store(out + layout.at(m / 2, i / N) + part * layout.apart, join_factors<P>(one + from, other + from));
+          }
       }
-      return at.outer_dz.get();
+      return out;
     }
   }
 
   // Sums of a few rows first: adding one row after the other to a long sum would lose bits.
-  static void add_bias(T* bias, const F* dz, int64_t count) {
+  void add_bias(int64_t p, int64_t count) const {
     constexpr int64_t few = 32;
     for (int64_t first = 0; first < count; first += few) {
       Vec<T> sum[Cell::vectors] = {};
       for (int64_t m = first; m < std::min(first + few, count); ++m)
-        for (int v = 0; v < Cell::vectors; ++v, dz += N / group<P>) sum[v] += load_factors<P>(dz);
-      for (int v = 0; v < Cell::vectors; ++v) add_to(bias + v * N, sum[v]);
+        for (int v = 0; v < Cell::vectors; ++v) sum[v] += load_factors<P>(dz(p, m) + v * N / group<P>, apart());
+      for (int v = 0; v < Cell::vectors; ++v) add_to(bias(p) + v * N, sum[v]);
     }
   }
 

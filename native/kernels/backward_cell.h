@@ -119,13 +119,13 @@ class BackwardCell<P, Cell, true> {
         const Vec<T> d = load(dz + p * width + v * N);
         // Biases stand outside the norms, but inside what is rounded for the products.
         add_to(sum + p * width + v * N, normalises ? d : rounded<P>(d));
-        if (!normalises) store_factors<P>(arrays.dz(p, at.row) + v * N / group<P>, d);
+        if (!normalises) store_factors<P>(arrays.dz(p, at.row) + v * N / group<P>, d, arrays.apart());
       }
     }
     if (normalises) {
       const auto store_from = [&](int64_t first) {
         return [&, first](int64_t p, int i, Vec<T> d) {
-          store_factors<P>(arrays.dz(p, at.row) + (first + i * N) / group<P>, d);
+          store_factors<P>(arrays.dz(p, at.row) + (first + i * N) / group<P>, d, arrays.apart());
         };
       };
       norms_.backward(dz, at.norms, sum + panels_.count * width, store_from(arrays.state_first),
@@ -147,7 +147,7 @@ class BackwardCell<P, Cell, true> {
       store(arrays.gated(row) + p * N, gated);
       add_to(arrays.carry_h(j) + p * N, carry);
       add_to(sum + p * width + r * N, rounded<P>(d));
-      store_factors<P>(arrays.dz(p, row) + r * N / group<P>, d);
+      store_factors<P>(arrays.dz(p, row) + r * N / group<P>, d, arrays.apart());
     }
     sums_[thread].next();
   }

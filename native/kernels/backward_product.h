@@ -6,9 +6,9 @@ namespace gatewise {
 namespace GATEWISE_ISA {
 
 // tile += one panel of dz times its weights; the last panel may hold fewer units than lanes, and
-// what stands behind them is not read.
+// what stands behind them is not read, or, by tile registers, is zero.
 template <typename P, typename Cell, int columns, int R, int NV>
-GATEWISE_INLINE void multiply_panel(Tile<Number<P>, R, NV>& tile, RowPointers<Factor<P>, R> dz,
+GATEWISE_INLINE void multiply_panel(Tile<Number<P>, R, NV>& tile, RowPointers<P, R> dz,
                                     const Factor<P>* weights, int64_t units) {
   constexpr int N = Simd<Number<P>>::lanes, depth = N / group<P>;
   if (units >= Cell::units * N) return multiply(tile, dz, columns * depth, weights);
@@ -22,7 +22,7 @@ GATEWISE_INLINE void multiply_panel(Tile<Number<P>, R, NV>& tile, RowPointers<Fa
 
 // Calls sink(tile, first row) with start + dz[rows]·weights for all tiles of `count` rows, where
 // start(tile, first row, r, v) sets one vector; of dz `columns` columns take part, which begin at
-// element `first` of a row; none take part in what lies behind a step of a minimal cell.
+// element `first` of a row (in tile registers all, and others meet zeros); none take part in what lies behind a step of a minimal cell.
 // The sum runs over so few panels at a time that their weights stay in the second-level cache while
 // all the rows pass; `partials` holds the tiles in between.
 template <typename P, typename Cell, int columns, typename Start, typename Sink>
@@ -40,7 +40,8 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
     });
   } else {
     constexpr int64_t cached_bytes = 192 << 10;
-    const int64_t panel_size = columns * N / group<P> * vectors * N;
+    const PanelLayout<P> layout{(in_tiles<P> ? Cell::vectors : columns) * N / group<P>, vectors};
+    const int64_t panel_size = layout.size();
     const int64_t sums = ceil_div(arrays.panels.count * panel_size * int64_t(sizeof(T)), cached_bytes);
     for (int sum = 0; sum < sums; ++sum) {
       const Range panels = even_range(arrays.panels.count, sum, int(sums));
@@ -53,29 +54,26 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
               start(tile, row, r, v);
             else
               tile.v[r][v] = load(partial + (r * NV + v) * N);
-        RowPointers<Factor<P>, R> a;
+        RowPointers<P, R> a;
+        a.apart = arrays.apart();
         for (int r = 0; r < R; ++r)
-          a.row[r] = arrays.dz(panels.first, rows[row + r]) + first / group<P>;
+          a.row[r] = arrays.dz(panels.first, rows[row + r]) + (in_tiles<P> ? 0 : first / group<P>);
         const Factor<P>* b = weights + panels.first * panel_size;
-        int64_t p = panels.first;
 #ifdef __AMX_BF16__
-        if constexpr (group<P> > 1) {  // all whole panels without leaving the registers
-          p = std::min(panels.last, hidden / (Cell::units * N));
-          const int64_t pieces = p - panels.first, depth = columns * N / group<P>;
-          T* const sums = in_memory(tile, 0);
-          multiply_amx<NV>(sums, NV * N, {sums, NV * N, N}, R, pieces, depth, b, NV * N,
-                           LeftRows(a.row, depth, arrays.panel_size()));
-          for (int r = 0; r < R; ++r) a.row[r] += pieces * arrays.panel_size();
-          b += pieces * panel_size;
-        }
+        if constexpr (in_tiles<P>) {  // all panels without leaving the registers
+          T* const part = in_memory(tile, 0);
+          multiply_amx<NV, parts<P>>(part, NV * N, {part, NV * N, N}, R, panels.size(), layout.depth,
+                                     right_panel(layout, b),
+                                     LeftRows(a.row, layout.depth, a.apart, arrays.panel_size()));
+        } else
 #endif
-        for (; p < panels.last; ++p, b += panel_size) {
-          // The next panel's rows: other threads have written them, or they lie far apart.
-          for (int r = 0; r < R && p + 1 < panels.last; ++r)
-            prefetch<factors<P>(columns), false>(a.row[r] + arrays.panel_size());
-          multiply_panel<P, Cell, columns>(tile, a, b, hidden - p * Cell::units * N);
-          for (int r = 0; r < R; ++r) a.row[r] += arrays.panel_size();
-        }
+          for (int64_t p = panels.first; p < panels.last; ++p, b += panel_size) {
+            // The next panel's rows: other threads have written them, or they lie far apart.
+            for (int r = 0; r < R && p + 1 < panels.last; ++r)
+              prefetch<factors<P>(columns), false>(a.row[r] + arrays.panel_size());
+            multiply_panel<P, Cell, columns>(tile, a, b, hidden - p * Cell::units * N);
+            for (int r = 0; r < R; ++r) a.row[r] += arrays.panel_size();
+          }
         if (sum + 1 == sums) return sink(tile, row);
         for (int r = 0; r < R; ++r)
           for (int v = 0; v < NV; ++v) store(partial + (r * NV + v) * N, tile.v[r][v]);

@@ -51,8 +51,10 @@ class BackwardWeights {
   }
 
  private:
-  // Operands along the sums of a product.
-  int64_t depth(const Part& part) const { return factors<P>(panels_ * part.count * N); }
+  // Operands along the sums of a product, as they lie in memory.
+  int64_t depth(const Part& part) const {
+    return panels_ * PanelLayout<P>{Pack::rows_of(part) / group<P>, 1}.size() / N;
+  }
 
   const Layer& layer_;
   const bool wants_x_;

@@ -70,7 +70,7 @@ class ClassProducts : public ClassBlocks<Number<P>, 96> {
     T* const at = z + tiles.first_vector(tile) * N;
     for_tiles<F>(tiles.vectors_in(tile), classes_in(b), [&](auto R, auto NV, int64_t i) {
       Tile<T, R, NV> sums;
-      RowPointers<F, R> a;
+      RowPointers<P, R> a;
       for (int r = 0; r < R; ++r) {
         a.row[r] = weight_rows_[i + r];
         const T bias = call_.bias ? as<T>(call_.bias)[b * block + i + r] : T(0);
@@ -118,7 +118,7 @@ class ClassProducts : public ClassBlocks<Number<P>, 96> {
     const Chunks& columns = rows_.columns;
     const int64_t depth = factors<P>(rows_.tiles().vectors * N);
     for_row_tiles<F>(classes_in(b), [&](auto R, int64_t i) {
-      RowPointers<F, R> a;
+      RowPointers<P, R> a;
       for (int r = 0; r < R; ++r) a.row[r] = dz(i + r);
       const auto row = [&](int r) { return out + (i + r) * call_.input; };
       for (int64_t c = 0; c < columns.count; ++c)

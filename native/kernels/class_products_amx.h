@@ -20,7 +20,7 @@ class ClassProducts<Bf16> : public ClassBlocks<float, 128> {
   ClassProducts(const CrossEntropy& call, const RowBlock<Bf16>& rows)
       : ClassBlocks(call), rows_(rows), columns_(ceil_div(call.input, N)), depth_(columns_ * N / 2),
         half_(rows.stride / 2), grad_x_(call.grad_x ? columns_ * N * rows.stride : 0),
-        weights_(block * depth_), transposed_(LeftTiles::size(call.input, block / 2)),
+        weights_(block * depth_), transposed_(LeftTiles<>::size(call.input, block / 2)),
         dz_(block * half_), dz_pairs_(block / 2 * rows.stride), bias_(block * N),
         weight_tiles_(transposed_.get(), block / 2) {}
 
@@ -38,8 +38,9 @@ class ClassProducts<Bf16> : public ClassBlocks<float, 128> {
     const uint32_t* panel = rows_.along_rows(tile);
     with_constant<tile_vectors>(tiles.vectors_in(tile), [&](auto NV) {
       for_tiles_of(classes_in(b), [&](int64_t i, int count) {
-        multiply_amx<NV>(at + i * rows_.stride, rows_.stride, {bias_.get() + i * N, N, 0}, count, 1,
-                         rows_.depth, panel, NV * N, rows_from(weights_.get() + i * depth_, depth_));
+        multiply_amx<NV, 1>(at + i * rows_.stride, rows_.stride, {bias_.get() + i * N, N, 0}, count, 1,
+                            rows_.depth, right_matrix(panel, NV * N),
+                            rows_from(weights_.get() + i * depth_, depth_));
       });
     });
   }
@@ -59,8 +60,8 @@ class ClassProducts<Bf16> : public ClassBlocks<float, 128> {
         const int64_t row = tiles.first_vector(tile) * N;
         for (int64_t c = 0; c < columns_; ++c) {
           float* out = grad_x_.get() + c * N * stride + row;
-          multiply_amx<NV>(out, stride, {first ? nullptr : out, stride, N}, N, 1, pairs,
-                           dz_pairs_.get() + row, stride, weight_tiles_.columns(c * N));
+          multiply_amx<NV, 1>(out, stride, {first ? nullptr : out, stride, N}, N, 1, pairs,
+                              right_matrix(dz_pairs_.get() + row, stride), weight_tiles_.columns(c * N));
         }
       });
   }
@@ -77,12 +78,12 @@ class ClassProducts<Bf16> : public ClassBlocks<float, 128> {
           const int64_t width = std::min<int64_t>(NV * N, call_.input - first_column);
           float* to = out + i * call_.input + first_column;
           const auto left = rows_from(dz_.get() + i * half_, half_);
+          const RightTiles right = right_matrix(rows_.along_columns(c), NV * N);
           if (width == NV * N)
-            return multiply_amx<NV>(to, call_.input, {first ? nullptr : to, call_.input, N}, count, 1,
-                                    pairs, rows_.along_columns(c), NV * N, left);
+            return multiply_amx<NV, 1>(to, call_.input, {first ? nullptr : to, call_.input, N}, count, 1,
+                                       pairs, right, left);
           float sums[16 * NV * N];
-          multiply_amx<NV>(sums, NV * N, {nullptr, 0, 0}, count, 1, pairs, rows_.along_columns(c), NV * N,
-                           left);
+          multiply_amx<NV, 1>(sums, NV * N, {nullptr, 0, 0}, count, 1, pairs, right, left);
           for (int r = 0; r < count; ++r)
             for (int64_t k = 0; k < width; ++k)
               to[r * call_.input + k] = sums[r * NV * N + k] + (first ? 0.f : to[r * call_.input + k]);
@@ -96,7 +97,9 @@ class ClassProducts<Bf16> : public ClassBlocks<float, 128> {
     for (int64_t i = 0; i < count; i += N) f(i, int(std::min<int64_t>(N, count - i)));
   }
   static auto rows_from(const uint32_t* first, int64_t stride) {
-    return [=](int64_t, int64_t k) { return std::pair<const void*, int64_t>(first + k, 4 * stride); };
+    return [=](int64_t, int64_t k, int) {
+      return std::pair<const void*, int64_t>(first + k, 4 * stride);
+    };
   }
 
   void take_pairs(int64_t b, int64_t width) {
@@ -106,7 +109,7 @@ class ClassProducts<Bf16> : public ClassBlocks<float, 128> {
     };
     for (int64_t first = 0; first < classes; first += 2 * amx_pairs)
       for (int64_t c = 0; c < columns_; ++c)
-        weight_tiles_.set(first / 2, c * N, [&](int i) {
+        weight_tiles_.set(first / 2, c * N, 0, [&](int i) {
           return join<Bf16>(row(first + 2 * i, c), row(first + 2 * i + 1, c));
         });
     if (classes % 2) std::fill_n(dz_.get() + classes * half_, width / 2, 0u);
@@ -122,7 +125,7 @@ class ClassProducts<Bf16> : public ClassBlocks<float, 128> {
   const Buffer<float> grad_x_;            // [column][row]
   const Buffer<uint32_t> weights_, transposed_, dz_, dz_pairs_;
   const Buffer<float> bias_;  // of one block, a vector for each class
-  const LeftTiles weight_tiles_;
+  const LeftTiles<> weight_tiles_;
 };
 #endif
 

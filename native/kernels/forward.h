@@ -14,9 +14,9 @@ template <typename P, template <typename> class CellOf>
 class Forward : ForwardStep<P, CellOf> {
   using Step = ForwardStep<P, CellOf>;
   using typename Step::Cell, typename Step::Scratch, typename Step::T;
-  using Step::N, Step::vectors, Step::input, Step::has_cells, Step::rounds;
+  using Step::N, Step::vectors, Step::input, Step::has_cells, Step::copies;
   using Step::layer_, Step::out_, Step::schedule_, Step::panels_, Step::rows_, Step::direct_;
-  using Step::weights_, Step::cells_, Step::rounded_h_, Step::units_of, Step::z_row;
+  using Step::weights_, Step::cells_, Step::copied_h_, Step::units_of, Step::z_row;
 
  public:
   Forward(const Layer& layer, const LayerOutput& out, int threads)
@@ -92,7 +92,7 @@ class Forward : ForwardStep<P, CellOf> {
                           fused ? this->x_factors(*scratch) + block_row : nullptr,
                           z_row(*scratch, block_row));
             if (feeds_back<Cell> && !rowwise<Cell> && !layer_.weight_hr)
-              this->round_h(rows, step, mine, units_of(which));
+              this->copy_h(rows, step, mine, units_of(which));
           }
         if constexpr (twice<Cell>) {
           this->gate(*scratch, rows, panels, running);
@@ -106,7 +106,7 @@ class Forward : ForwardStep<P, CellOf> {
           const Range mine = deals ? even_range(running, thread, team) : Range{0, running};
           const Range all = deals ? Range{0, panels_.count} : panels;
           this->run_rows(*scratch, rows, step, mine, all, block_row);
-          if (!layer_.weight_hr) this->round_h(rows, step, mine, units_of(all));
+          if (!layer_.weight_hr) this->copy_h(rows, step, mine, units_of(all));
         }
         if (feeds_back<Cell> && by_units) barrier_.wait(thread, team);
         if (layer_.weight_hr) {
@@ -135,9 +135,9 @@ class Forward : ForwardStep<P, CellOf> {
           store(cells_.get() + slot * panels_.cells() + m * panels_.padded + unit,
                 load_part(c0 + m * layer_.hidden + unit, layer_.hidden - unit));
       if constexpr (rowwise<Cell>) rows_.start(slot, b, this->restart_.h());
-      if constexpr (rounds) {
-        rounded_h_.set(this->rounded_row(-1, slot), this->used_h(-1, slot));
-        if (rows_.recurs) rounded_h_.set(this->restarted_row(slot), this->restarted_h(slot));
+      if constexpr (copies) {
+        copied_h_.set(this->copied_row(-1, slot), this->used_h(-1, slot));
+        if (rows_.recurs) copied_h_.set(this->restarted_row(slot), this->restarted_h(slot));
       }
       if (schedule_.length(slot) > 0) continue;
       std::copy_n(h0, layer_.projected, static_cast<T*>(out_.h_n) + b * layer_.projected);
@@ -164,9 +164,9 @@ class Forward : ForwardStep<P, CellOf> {
         const int64_t slot = rows.slot(j);
         scratch.x[count] = as<T>(layer_.x) + schedule_.time(s, slot) * layer_.x_step +
                            schedule_.batch_row(slot) * layer_.x_row;
-        if (!rounds || direct_) continue;
-        scratch.rounded_x.set(count, scratch.x[count]);
-        scratch.x_factors[count] = scratch.rounded_x.row(count);
+        if (!copies || direct_) continue;
+        scratch.copied_x.set(count, scratch.x[count]);
+        scratch.x_factors[count] = scratch.copied_x.row(count);
       }
     }
     return count;
@@ -202,6 +202,15 @@ class Forward : ForwardStep<P, CellOf> {
     for (int64_t p = panels.first; p < panels.last; ++p) {
       for_row_tiles<Factor<P>>(mine.size(), [&](auto R, int64_t first) {
         const int64_t row = mine.first + first;
+#ifdef __AMX_BF16__
+        if constexpr (in_tiles<P>) {
+          T* const z = z_row(scratch, row) + p * input.count * N;
+          const TileStart bias{weights_.bias(p) + input.first * N, 0, N};
+          return multiply_rows<P, input.count>(z, this->z_stride(), bias,
+                                               this->template x_rows<R>(this->x_factors(scratch) + row),
+                                               factors<P>(layer_.input), weights_.ih_panel(p));
+        }
+#endif
         Tile<T, R, vectors> tile;
         this->input_product(tile, this->x_factors(scratch) + row, p);
         for (int r = 0; r < R; ++r)

@@ -10,21 +10,27 @@ namespace GATEWISE_ISA {
 
 // Copies of rows as the products read them; without room where they read the rows themselves.
 template <typename P>
-class RoundedRows {
+class OperandRows {
  public:
-  RoundedRows(int64_t rows, int64_t width)
-      : width_(width), stride_(padded_factors<P>(width)),
-        rows_(Operand<P>::rounds ? rows * stride_ : 0) {}
+  OperandRows(int64_t rows, int64_t width)
+      : width_(width), apart_(apart(width)), rows_(copied<P> ? rows * parts<P> * apart_ : 0) {
+    const int64_t filled = padded_factors<P>(width);
+    for (int64_t i = 0; filled < apart_ && i < rows * parts<P>; ++i)
+      std::fill(rows_.get() + i * apart_ + filled, rows_.get() + (i + 1) * apart_, Factor<P>(0));
+  }
 
-  Factor<P>* row(int64_t i) const { return rows_.get() + i * stride_; }
+  Factor<P>* row(int64_t i) const { return rows_.get() + i * parts<P> * apart_; }
+  // From one part of an operand to the next.
+  int64_t apart() const { return apart_; }
+  static constexpr int64_t apart(int64_t width) { return whole_depth<P>(padded_factors<P>(width)); }
   void set(int64_t i, const Number<P>* from) const { set(i, from, {0, width_}); }
   // A range of units, from a whole vector on.
   void set(int64_t i, const Number<P>* from, Range units) const {
-    store_row<P>(row(i), from, width_, units);
+    store_row<P>(row(i), from, width_, units, apart_);
   }
 
  private:
-  int64_t width_, stride_;
+  int64_t width_, apart_;
   Buffer<Factor<P>> rows_;
 };
 
@@ -35,15 +41,15 @@ struct ForwardScratch {
   using T = Number<P>;
 
   T* z = nullptr;  // the input product of a block of steps; one for all if units are split
-  std::vector<const T*> x, h_before, h_used, c_before;  // h_used: as the product takes h, but for rounding
+  std::vector<const T*> x, h_before, h_used, c_before;  // h_used: as the product takes h, but for its precision
   std::vector<T*> saved, c, h;  // saved: the columns of a row, null for inference
   std::vector<T> draws;
-  RoundedRows<P> rounded_x;
-  std::vector<const Factor<P>*> x_factors, h_factors;  // what products read if it is rounded
+  OperandRows<P> copied_x;
+  std::vector<const Factor<P>*> x_factors, h_factors;  // what products read if it is a copy
 
   ForwardScratch(int64_t rows, int64_t block_rows, int64_t input)
       : x(block_rows), h_before(rows), h_used(rows), c_before(rows), saved(rows), c(rows), h(rows),
-        rounded_x(block_rows, input), x_factors(block_rows), h_factors(rows) {}
+        copied_x(block_rows, input), x_factors(block_rows), h_factors(rows) {}
 };
 
 // Where one row of a step finds its arrays; null where there is none.

@@ -23,7 +23,7 @@ class ForwardStep {
   static constexpr int N = Simd<T>::lanes;
   static constexpr int vectors = Cell::vectors;
   static constexpr Part input = Cell::input, state = Cell::state, again = again_of<Cell>;
-  static constexpr bool has_cells = Cell::memory == Memory::cell, rounds = Operand<P>::rounds;
+  static constexpr bool has_cells = Cell::memory == Memory::cell, copies = copied<P>;
   static_assert(Cell::units == 1 || (Cell::memory == Memory::none && !Cell::projects));
   static_assert(feeds_back<Cell> || !(rowwise<Cell> || Cell::projects));
 
@@ -45,27 +45,31 @@ class ForwardStep {
         cells_(layer.batch * panels_.cells()),
         unprojected_(layer.weight_hr ? layer.batch * panels_.padded : 0),
         restart_(layer, panels_.padded, cell_states<Cell>),
-        rounded_h_((rows_.recurs ? 3 : 2) * layer.batch + 1, layer.projected),
-        rounded_gated_(twice<Cell> ? layer.batch : 0, layer.projected) {
-    if constexpr (rounds) rounded_h_.set(2 * layer.batch, restart_.h());
+        copied_h_((rows_.recurs ? 3 : 2) * layer.batch + 1, layer.projected),
+        copied_gated_(twice<Cell> ? layer.batch : 0, layer.projected) {
+    if constexpr (copies) copied_h_.set(2 * layer.batch, restart_.h());
   }
 
-  // Row of the input product of a block.
-  T* z_row(const Scratch& scratch, int64_t row) const {
-    return scratch.z + row * panels_.count * input.count * N;
-  }
+  // Row of the input product of a block, and how far the rows are from each other.
+  T* z_row(const Scratch& scratch, int64_t row) const { return scratch.z + row * z_stride(); }
+  int64_t z_stride() const { return panels_.count * input.count * N; }
 
   // tile = bias + x·W_ihᵀ; the norms add the bias later.
   template <int R>
   GATEWISE_INLINE void input_product(Tile<T, R, vectors>& tile, const Factor<P>* const* rows,
                                      int64_t p) const {
-    RowPointers<Factor<P>, R> x;
-    for (int r = 0; r < R; ++r) {
-      x.row[r] = rows[r];
+    for (int r = 0; r < R; ++r)
       for (int v = 0; v < vectors; ++v) tile.v[r][v] = start_of(p, v);
-    }
-    multiply_columns<input.first, input.count>(tile, x, factors<P>(layer_.input),
+    multiply_columns<input.first, input.count>(tile, x_rows<R>(rows), factors<P>(layer_.input),
                                                weights_.ih_panel(p));
+  }
+
+  template <int R>
+  GATEWISE_INLINE RowPointers<P, R> x_rows(const Factor<P>* const* rows) const {
+    RowPointers<P, R> x;
+    x.apart = OperandRows<P>::apart(layer_.input);
+    for (int r = 0; r < R; ++r) x.row[r] = rows[r];
+    return x;
   }
 
   // What column v of a panel starts from.
@@ -99,21 +103,21 @@ class ForwardStep {
                 : cell;
       }
       scratch.h_used[j] = restarts ? restarted_h(slot) : used_h(s - 1, slot);
-      if constexpr (rounds)
+      if constexpr (copies)
         scratch.h_factors[j] =
-            rounded_h_.row(restarts ? restarted_row(slot) : rounded_row(s - 1, slot));
+            copied_h_.row(restarts ? restarted_row(slot) : copied_row(s - 1, slot));
     }
   }
 
   // What the products read of the rows of x in a block, and of h in a step.
   const Factor<P>* const* x_factors(const Scratch& scratch) const {
-    if constexpr (rounds)
+    if constexpr (copies)
       return scratch.x_factors.data();
     else
       return scratch.x.data();
   }
   const Factor<P>* const* h_factors(const Scratch& scratch) const {
-    if constexpr (rounds)
+    if constexpr (copies)
       return scratch.h_factors.data();
     else
       return scratch.h_used.data();
@@ -127,8 +131,20 @@ class ForwardStep {
       for_row_tiles<Factor<P>>(mine.size(), [&](auto R, int64_t first) {
         const int64_t row = mine.first + first;
         Tile<T, R, vectors> tile;
-        RowPointers<Factor<P>, R> h;
+        RowPointers<P, R> h;
+        h.apart = copied_h_.apart();
         for (int r = 0; r < R; ++r) h.row[r] = h_factors(scratch)[row + r];
+#ifdef __AMX_BF16__
+        // Tile registers begin where the input product lies.
+        if constexpr (in_tiles<P> && input.count == vectors && state.count == vectors)
+          if (!x) {
+            const TileStart z{stored + row * z_stride() + p * vectors * N, z_stride(), N};
+            multiply_rows<P, vectors>(in_memory(tile, 0), vectors * N, z, h, factors<P>(layer_.projected),
+                                      weights_.hh_panel(p));
+            for (int r = 0; r < R; ++r) finish(scratch, rows, row + r, p, tile.v[r]);
+            return;
+          }
+#endif
         if (x)
           input_product(tile, x + row, p);
         else
@@ -177,7 +193,7 @@ class ForwardStep {
     for (int64_t j = 0; j < running; ++j) {
       const int64_t slot = rows.slot(j);
       rows_.gate(slot, scratch.h_used[j], panels);
-      if (rounds && !direct_) rounded_gated_.set(slot, rows_.gated(slot), units_of(panels));
+      if (copies && !direct_) copied_gated_.set(slot, rows_.gated(slot), units_of(panels));
     }
   }
 
@@ -199,11 +215,12 @@ class ForwardStep {
       }
       for_row_tiles<Factor<P>>(running, [&](auto R, int64_t row) {
         Tile<T, R, again.count> tile;
-        RowPointers<Factor<P>, R> h;
+        RowPointers<P, R> h;
+        h.apart = copied_gated_.apart();
         for (int r = 0; r < R; ++r) {
           const int64_t slot = rows.slot(row + r);
-          if constexpr (rounds)
-            h.row[r] = rounded_gated_.row(slot);
+          if constexpr (copies)
+            h.row[r] = copied_gated_.row(slot);
           else
             h.row[r] = rows_.gated(slot);
           for (int i = 0; i < again.count; ++i) tile.v[r][i] = load(column(row + r, p) + i * N);
@@ -282,21 +299,21 @@ class ForwardStep {
         rows_.settle_projected(place, units, scratch.draws);
       }
     }
-    round_h(rows, s, {0, running}, units);
+    copy_h(rows, s, {0, running}, units);
   }
 
   // h of the rows `mine` after position s, as the next product reads it.
-  void round_h(const RowShare& rows, int64_t s, Range mine, Range units) const {
-    if constexpr (rounds)
+  void copy_h(const RowShare& rows, int64_t s, Range mine, Range units) const {
+    if constexpr (copies)
       for (int64_t j = mine.first; j < mine.last; ++j) {
         const int64_t slot = rows.slot(j);
-        rounded_h_.set(rounded_row(s, slot), used_h(s, slot), units);
+        copied_h_.set(copied_row(s, slot), used_h(s, slot), units);
       }
   }
 
   // Two rows a slot, for even and odd positions: a thread may still read the one while another
   // writes the next.
-  int64_t rounded_row(int64_t s, int64_t slot) const { return (s & 1) * layer_.batch + slot; }
+  int64_t copied_row(int64_t s, int64_t slot) const { return (s & 1) * layer_.batch + slot; }
 
   // After those comes the state after a cut, for each slot if it is masked.
   int64_t restarted_row(int64_t slot) const {
@@ -308,7 +325,7 @@ class ForwardStep {
     return restart_.h();
   }
 
-  // h after position s as the next product takes it, but for rounding.
+  // h after position s as the next product takes it, but for its precision.
   const T* used_h(int64_t s, int64_t slot) const {
     if constexpr (rowwise<Cell>)
       if (rows_.recurs) return rows_.used(s, slot);
@@ -361,8 +378,8 @@ class ForwardStep {
   const ForwardWeights<P, Cell> weights_;
   const Buffer<T> cells_, unprojected_;
   const RestartRows<T> restart_;
-  const RoundedRows<P> rounded_h_;
-  const RoundedRows<P> rounded_gated_;
+  const OperandRows<P> copied_h_;
+  const OperandRows<P> copied_gated_;
 };
 
 }  // namespace GATEWISE_ISA

@@ -67,12 +67,15 @@ class ForwardWeights {
   T* hr_panel(int64_t vector) const { return memory_ + hr_at_ + vector * N * layer_.hidden; }
 
   // Operands of a panel.
-  int64_t ih_size() const { return factors<P>(layer_.input) * input.count * N; }
-  int64_t hh_size() const { return factors<P>(layer_.projected) * state.count * N; }
-  int64_t again_size() const { return factors<P>(layer_.projected) * again.count * N; }
+  int64_t ih_size() const { return panel_size(layer_.input, input.count); }
+  int64_t hh_size() const { return panel_size(layer_.projected, state.count); }
+  int64_t again_size() const { return panel_size(layer_.projected, again.count); }
 
  private:
   static_assert(sizeof(F) == sizeof(T));
+  static int64_t panel_size(int64_t depth, int64_t columns) {
+    return PanelLayout<P>{factors<P>(depth), columns}.size();
+  }
   F* operands(int64_t at) const { return reinterpret_cast<F*>(memory_ + at); }
 
   void add_bias(const Part& part, int64_t p, const T* bias_of) const {

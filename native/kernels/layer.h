@@ -73,7 +73,8 @@ constexpr CellKernels kernels_of() {
   extern const CellKernels name##_kernels[];                                      \
   const CellKernels name##_kernels[] = {kernels_of<float, CellOf>(),              \
                                         kernels_of<double, CellOf>(),             \
-                                        kernels_of<Bf16, CellOf>()};
+                                        kernels_of<Bf16, CellOf>(),               \
+                                        kernels_of<Bf16x6, CellOf>()};
 
 }  // namespace GATEWISE_ISA
 }  // namespace gatewise

@@ -2,8 +2,9 @@
 //
 // What a panel is stands in cell.h; units beyond H are zero. Weights with gates along their rows
 // (G·H×K) become [panel][k][column][N], for the columns of the part that they add to. The transposed
-// products read [chunk][k][v][N]: column chunks of up to four vectors, with the gate axis as k in the
-// order (panel, column, unit). With operands of two numbers, k counts pairs of them.
+// products read [chunk][panel][k][v][N]: column chunks of up to four vectors, with the gate axis as k in the
+// order (column, unit). With operands of two numbers, k counts pairs of them; how k and vectors lie is
+// PanelLayout's to say.
 #pragma once
 #include "cell.h"
 #include "team.h"
@@ -59,16 +60,16 @@ struct Packer {
     for (int i = 0; i < part.count; ++i) {
       const int64_t unit = first_unit<Cell, N>(panel, i), units = hidden - unit;
       const T* rows = weight + (part.gate[i] * hidden + unit) * depth;
-      for (int64_t first = 0; first < depth; first += N) {
+      const PanelLayout<P> layout{factors<P>(depth), part.count};
+      const int64_t whole = std::max(depth, group<P> * whole_depth<P>(layout.depth));
+      for (int64_t first = 0; first < whole; first += N) {
         Vec<T> v[N];
         for (int u = 0; u < N; ++u)
           v[u] = u < units ? load_part(rows + u * depth + first, depth - first) : Vec<T>{};
         transpose<T>(v);
-        for (int k = 0; k < std::min<int64_t>(N, depth - first); k += group<P>) {
-          F* at = out + ((first + k) / group<P> * part.count + i) * N;
-          const Vec<F> joined = join<P>(v[k], v[k + group<P> - 1]);
-          past_caches ? stream(at, joined) : store(at, joined);
-        }
+        for (int k = 0; k < std::min<int64_t>(N, whole - first); k += group<P>)
+          store_joined<P>(out + layout.at((first + k) / group<P>, i), v[k], v[k + group<P> - 1], layout.apart,
+                          past_caches);
       }
     }
   }
@@ -87,27 +88,39 @@ struct Packer {
       }
   }
 
-  // [k = (panel, column, unit)][v][N] of one chunk of the columns of weight G·H×C.
+  // Where the rows of a panel of the transposed weight begin among the columns of a panel, and how many they are:
+  // for tile registers rows of zeros stand for the columns of the other part, so that steps are whole.
+  static constexpr int first_row(const Part& part) { return in_tiles<P> ? 0 : part.first; }
+  static constexpr int64_t rows_of(const Part& part) {
+    return (in_tiles<P> && part.count ? Cell::vectors : part.count) * N;
+  }
+
+  // [panel][k = (column, unit)][v][N] of one chunk of the columns of weight G·H×C.
   static void gate_rows_chunk(const Part& part, F* out, const T* weight, const Chunks& chunks,
                               int64_t chunk, int64_t hidden) {
     const int64_t panels = ceil_div(hidden, Cell::units * N);
-    for (int64_t panel = 0; panel < panels; ++panel)
-      for (int i = 0; i < part.count; ++i) {
+    const int first = first_row(part), count = rows_of(part) / N;
+    const PanelLayout<P> layout{rows_of(part) / group<P>, chunks.vectors_in(chunk)};
+    for (int64_t panel = 0; panel < panels; ++panel, out += layout.size())
+      for (int column = 0; column < count; ++column) {
+        const int i = first + column - part.first;
         const int64_t unit = first_unit<Cell, N>(panel, i);
         const auto row = [&](int64_t u) {
-          const T* at = weight + (part.gate[i] * hidden + u) * chunks.columns;
-          return u < hidden ? at : nullptr;
+          const bool is_there = part.has(first + column) && u < hidden;
+          return is_there ? weight + (part.gate[i] * hidden + u) * chunks.columns : nullptr;
         };
-        for (int64_t u = unit; u < unit + N; u += group<P>)
-          out = chunk_row<P>(out, row(u), row(u + group<P> - 1), chunks, chunk);
+        for (int u = 0; u < N; u += group<P>)
+          chunk_row(out, layout, (column * N + u) / group<P>, row(unit + u), row(unit + u + group<P> - 1),
+                    chunks, chunk);
       }
   }
 
   // [k][v][N] of one chunk of the columns of a plain matrix depth×C.
   static void plain_chunk(T* out, const T* matrix, const Chunks& chunks, int64_t chunk,
                           int64_t depth) {
+    const PanelLayout<T> layout{depth, chunks.vectors_in(chunk)};
     for (int64_t k = 0; k < depth; ++k)
-      out = chunk_row<T>(out, matrix + k * chunks.columns, nullptr, chunks, chunk);
+      chunk_row(out, layout, k, matrix + k * chunks.columns, nullptr, chunks, chunk);
   }
 
   // [k][v][N] of one chunk of the columns of the transpose of matrix C×depth.
@@ -121,18 +134,17 @@ struct Packer {
   }
 
  private:
-  // Rows that are null are zeros.
+  // Operand k of a chunk. Rows that are null are zeros.
   template <typename Q>
-  static Factor<Q>* chunk_row(Factor<Q>* out, const T* first, const T* second, const Chunks& chunks,
-                              int64_t chunk) {
-    for (int v = 0; v < chunks.vectors_in(chunk); ++v, out += N) {
+  static void chunk_row(Factor<Q>* out, const PanelLayout<Q>& layout, int64_t k, const T* first, const T* second,
+                        const Chunks& chunks, int64_t chunk) {
+    for (int v = 0; v < chunks.vectors_in(chunk); ++v) {
       const int64_t column = (chunks.first_vector(chunk) + v) * N;
       const auto part = [&](const T* row) {
         return row ? load_part(row + column, chunks.columns - column) : Vec<T>{};
       };
-      store(out, join<Q>(part(first), part(second)));
+      store_joined<Q>(out + layout.at(k, v), part(first), part(second), layout.apart);
     }
-    return out;
   }
 };
 

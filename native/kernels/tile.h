@@ -1,4 +1,5 @@
-// The micro-kernels of the matrix products: tiles of up to tile_rows × 4 vectors in registers.
+// The micro-kernels of the matrix products: tiles of up to tile_rows × 4 vectors in registers, and the panels that
+// they read.
 //
 // Operands that are broadcast come as one pointer per row, so that rows of any time step, sequence
 // or initial state can stand side by side in one product; operands that are loaded as vectors are
@@ -33,20 +34,60 @@ GATEWISE_INLINE T* in_memory(Tile<T, R, NV>& tile, int v) {
   return reinterpret_cast<T*>(&tile.v[0][v]);
 }
 
-template <typename F, int R>
-struct RowPointers {
-  const F* row[R];
+// How a panel of packed operands lies, `depth` of them below each other in `columns` vectors: [k][column][N], and
+// for tile registers, which take them whole, [16 of k][column][part][k][N], the last part first, as it is read.
+template <typename P>
+struct PanelLayout {
+  static constexpr int N = Simd<Number<P>>::lanes;
+  static constexpr int whole = in_tiles<P> ? 16 : 1;
+  static constexpr int64_t apart = -whole * N;  // from one part of an operand to the next
+
+  int64_t depth, columns;
+
+  int64_t size() const { return ceil_div(depth, whole) * step(); }
+  // Of the first part of operand k.
+  int64_t at(int64_t k, int64_t column) const {
+    return k / whole * step() + column * parts<P> * whole * N + (parts<P> - 1) * whole * N + k % whole * N;
+  }
+  int64_t step() const { return columns * parts<P> * whole * N; }
 };
 
-// tile[r][first + v] += sum over k of a.row[r][k] · panel[k·count + v], k < depth, v < count.
-template <int first, int count, typename T, typename F, int R, int NV>
-GATEWISE_INLINE void multiply_columns(Tile<T, R, NV>& tile, const RowPointers<F, R>& a,
-                                      int64_t depth, const F* panel) {
+template <typename P, int R>
+struct RowPointers {
+  const Factor<P>* row[R];
+  int64_t apart = 0;  // parts of an operand
+};
+
+#ifdef __AMX_BF16__
+// A panel from column `first` on, pieces of which follow each other.
+template <typename P>
+RightTiles right_panel(const PanelLayout<P>& layout, const uint32_t* panel, int64_t first = 0) {
+  return {panel + layout.at(0, first), layout.step(), layout.at(0, 1) - layout.at(0, 0), layout.apart,
+          layout.size(), 64};
+}
+
+// to[r][v] = start[r][v] + a.row[r]·(column v of the panel), v < count.
+template <typename P, int count, int R>
+GATEWISE_INLINE void multiply_rows(float* to, int64_t stride, const TileStart& start, const RowPointers<P, R>& a,
+                                   int64_t depth, const Factor<P>* panel) {
+  const PanelLayout<P> layout{whole_depth<P>(depth), count};
+  multiply_amx<count, parts<P>>(to, stride, start, R, 1, layout.depth, right_panel(layout, panel),
+                                LeftRows(a.row, layout.depth, a.apart));
+}
+#endif
+
+// tile[r][first + v] += sum over k of a.row[r][k] · panel[k][v], k < depth, v < count.
+template <int first, int count, typename P, int R, int NV>
+GATEWISE_INLINE void multiply_columns(Tile<Number<P>, R, NV>& tile, const RowPointers<P, R>& a,
+                                      int64_t depth, const Factor<P>* panel) {
+  using T = Number<P>;
+  using F = Factor<P>;
   constexpr int N = Simd<T>::lanes;
 #ifdef __AMX_BF16__
-  if constexpr (!std::is_same_v<T, F>)
-    return multiply_amx<count>(in_memory(tile, first), NV * N, {in_memory(tile, first), NV * N, N}, R, 1,
-                               depth, panel, count * N, LeftRows(a.row, depth));
+  if constexpr (in_tiles<P>) {
+    T* const sums = in_memory(tile, first);
+    return multiply_rows<P, count>(sums, NV * N, {sums, NV * N, N}, a, depth, panel);
+  }
 #endif
   for (int64_t k = 0; k < depth; ++k, panel += count * N) {
     Vec<F> b[count];
@@ -62,10 +103,10 @@ GATEWISE_INLINE void multiply_columns(Tile<T, R, NV>& tile, const RowPointers<F,
   }
 }
 
-// All columns: tile[r][v] += sum over k of a.row[r][k] · panel[k·NV + v].
-template <typename T, typename F, int R, int NV>
-GATEWISE_INLINE void multiply(Tile<T, R, NV>& tile, const RowPointers<F, R>& a, int64_t depth,
-                              const F* panel) {
+// All columns: tile[r][v] += sum over k of a.row[r][k] · panel[k][v].
+template <typename P, int R, int NV>
+GATEWISE_INLINE void multiply(Tile<Number<P>, R, NV>& tile, const RowPointers<P, R>& a, int64_t depth,
+                              const Factor<P>* panel) {
   multiply_columns<0, NV>(tile, a, depth, panel);
 }
 

@@ -16,7 +16,7 @@ class WeightGradient {
   using F = Factor<P>;
   static constexpr int64_t width = columns * Simd<T>::lanes;
   // Tile registers write whole tiles.
-  static constexpr int64_t whole = tile_rows<F> == 16 ? 16 : 1;
+  static constexpr int64_t whole = in_tiles<P> ? 16 : 1;
 
  public:
   WeightGradient() = default;
@@ -45,12 +45,15 @@ class WeightGradient {
   }
 
 #ifdef __AMX_BF16__
-  // The same in tile registers.
-  void add(int64_t p, const LeftTiles& rows, int64_t count, const F* dz, int64_t stride, bool first) {
+  // The same in tile registers, with the columns of a panel from `first_column` on.
+  void add(int64_t p, const LeftTiles<parts<P>>& rows, const PanelLayout<P>& layout, const F* dz,
+           int64_t first_column, bool first) {
+    const RightTiles right = right_panel(layout, dz, first_column);
     for (int64_t k = 0; k < depth_; k += whole) {
       T* at = panel(p) + k * width;
-      multiply_amx<columns>(at, width, {first ? nullptr : at, width, 16}, whole, 1, count, dz, stride,
-                            rows.columns(k));
+      multiply_amx<columns, parts<P>>(at, width, {first ? nullptr : at, width, 16}, whole, 1,
+                                      layout.depth, right,
+                                      rows.columns(k));
     }
   }
 #endif

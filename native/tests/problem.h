@@ -54,6 +54,7 @@ struct Case {
   bool reverse = false, bias = true, projection = false, lengths = false, reset = false;
   bool restart = false;  // whether a cut is followed by a state of its own
   bool bf16 = false;     // whether products round their operands to bfloat16
+  bool in_parts = false;  // whether they take each as three parts in bfloat16
   int64_t idle = 0;      // so many rows, the first, have length 0
   unsigned seed = 1;
   CellOptions options = {};
@@ -63,6 +64,10 @@ struct Case {
   bool has_cells() const { return cells() > 0; }
   bool projects() const { return has_cells() && traits(cell).has_options; }
   bool feeds_back() const { return traits(cell).feeds_back; }
+  void multiply_as(gatewise::Dtype dtype) {
+    bf16 = dtype == gatewise::Dtype::bfloat16;
+    in_parts = dtype == gatewise::Dtype::float32_bf16x6;
+  }
   int64_t traced_gates() const { return G() > 1 ? G() : 0; }
 };
 
@@ -74,7 +79,8 @@ inline std::string describe(const Case& c) {
                           c.reverse ? " reverse" : "", c.bias ? "" : " no bias",
                           c.projection ? " projected" : "", c.lengths ? " lengths" : "",
                           c.reset ? " reset" : "", c.restart ? " restart" : "", c.seed);
-  if (c.bf16) end += std::snprintf(text + end, sizeof text - end, " bf16");
+  if (c.bf16 || c.in_parts)
+    end += std::snprintf(text + end, sizeof text - end, c.bf16 ? " bf16" : " in parts");
   if (o.any)
     std::snprintf(text + end, sizeof text - end,
                   " options: functions %d %d clip %g%s%s update %g recurrent %g zoneout %g %g%s",

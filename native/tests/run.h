@@ -18,12 +18,14 @@ using gatewise::Status;
 
 template <typename T>
 Dtype dtype_of(const Case& c) {
-  return c.bf16 ? Dtype::bfloat16 : sizeof(T) == 4 ? Dtype::float32 : Dtype::float64;
+  if (c.bf16 || c.in_parts) return c.bf16 ? Dtype::bfloat16 : Dtype::float32_bf16x6;
+  return sizeof(T) == 4 ? Dtype::float32 : Dtype::float64;
 }
 
 template <typename T>
 const char* name_of(const Case& c) {
-  return c.bf16 ? "bfloat16" : sizeof(T) == 4 ? "float" : "double";
+  if (c.bf16 || c.in_parts) return c.bf16 ? "bfloat16" : "float in parts";
+  return sizeof(T) == 4 ? "float" : "double";
 }
 
 // The instruction sets of this machine that have a precision.
@@ -34,6 +36,12 @@ inline std::vector<const Kernels*> all_kernels(Dtype dtype = Dtype::float32) {
     if (kernels && std::strcmp(kernels->isa, isa) == 0) found.push_back(kernels);
   }
   return found;
+}
+
+// The cells that the kernels of a precision have.
+inline std::vector<Cell> cells_of(Dtype dtype) {
+  if (dtype == Dtype::float32_bf16x6) return {Cell::lstm, Cell::gru, Cell::rnn_tanh, Cell::rnn_relu};
+  return {std::begin(all_cells), std::end(all_cells)};
 }
 
 // The largest team that any run has had since this was last reset.

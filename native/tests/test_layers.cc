@@ -44,7 +44,7 @@ std::vector<int64_t> widths(Cell cell, int64_t lanes) {
 // All sizes, or a fifth of them, each with some of the options; the draws see to it that all options
 // meet.
 template <typename T>
-void test_sizes(const Kernels& kernels, Cell cell, int draws, bool quick, bool bf16 = false) {
+void test_sizes(const Kernels& kernels, Cell cell, int draws, bool quick, Dtype dtype = Dtype::float32) {
   std::mt19937 random(7);
   const auto one_in = [&](int n) { return random() % n == 0; };
   const std::vector<int64_t> around = widths(cell, kernels.lanes(dtype_of<T>({})));
@@ -55,7 +55,7 @@ void test_sizes(const Kernels& kernels, Cell cell, int draws, bool quick, bool b
           for (int draw = 0; draw < draws; ++draw) {
             if (quick && !one_in(5)) continue;
             Case c;
-            c.bf16 = bf16;
+            c.multiply_as(dtype);
             c.cell = cell, c.T = steps, c.B = B, c.I = I, c.H = H;
             c.reverse = one_in(2), c.bias = !one_in(4);
             c.lengths = one_in(2), c.reset = one_in(2);
@@ -73,10 +73,12 @@ void test_sizes(const Kernels& kernels, Cell cell, int draws, bool quick, bool b
 }
 
 template <typename T>
-void test_extremes(const Kernels& kernels, Cell cell, bool quick, bool bf16 = false) {
+void test_extremes(const Kernels& kernels, Cell cell, bool quick, Dtype dtype = Dtype::float32) {
+  const bool bf16 = dtype == Dtype::bfloat16;
   for (int options = 0; options < 32; ++options) {
     Case c;
-    c.cell = cell, c.bf16 = bf16;
+    c.cell = cell;
+    c.multiply_as(dtype);
     c.reverse = options & 1, c.bias = options & 2, c.projection = options & 4;
     c.lengths = options & 8, c.reset = options & 16;
     c.restart = c.reset && c.reverse == c.bias;
@@ -123,13 +125,15 @@ int main(int argc, char** argv) {
     std::printf("  %-8s worst error %.2f of the allowed\n", kernels->isa, worst);
     worst = 0;
   }
-  for (const Kernels* kernels : all_kernels(Dtype::bfloat16)) {
-    for (const Cell cell : all_cells) {
-      test_sizes<float>(*kernels, cell, 1, few, true);
-      test_extremes<float>(*kernels, cell, few, true);
+  for (const Dtype dtype : {Dtype::bfloat16, Dtype::float32_bf16x6})
+    for (const Kernels* kernels : all_kernels(dtype)) {
+      for (const Cell cell : cells_of(dtype)) {
+        test_sizes<float>(*kernels, cell, 1, few, dtype);
+        test_extremes<float>(*kernels, cell, few, dtype);
+      }
+      std::printf("  %-8s worst error %s %.2f of the allowed\n", kernels->isa,
+                  dtype == Dtype::bfloat16 ? "of bfloat16" : "in parts", worst);
+      worst = 0;
     }
-    std::printf("  %-8s worst error of bfloat16 %.2f of the allowed\n", kernels->isa, worst);
-    worst = 0;
-  }
   return report("test_layers", checked);
 }

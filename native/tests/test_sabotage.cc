@@ -162,19 +162,21 @@ void test_sabotage(const Kernels& kernels, const Problem& right) {
   }
 }
 
-void test_cell(const Kernels& kernels, Cell cell, bool bf16) {
+void test_cell(const Kernels& kernels, Cell cell, Dtype dtype) {
   Case sizes;
-  sizes.cell = cell, sizes.bf16 = bf16;
+  sizes.cell = cell;
+  sizes.multiply_as(dtype);
   sizes.T = 7, sizes.B = 5, sizes.I = 6, sizes.H = 19;
   sizes.projection = sizes.projects(), sizes.P = sizes.projection ? 11 : 19;
   sizes.lengths = sizes.reset = true;
   const auto test = [&](const Case& c) {
     const Problem right = draw_problem(c, 1e-5);
     test_sabotage<float>(kernels, right);
-    if (!bf16) test_sabotage<double>(kernels, right);
+    if (dtype == Dtype::float32) test_sabotage<double>(kernels, right);
   };
   test(sizes);
-  if (bf16) return;  // norms would magnify its rounding beyond the smallest of the mistakes
+  // Norms would magnify the rounding of bfloat16 beyond the smallest of the mistakes.
+  if (dtype != Dtype::float32) return;
   for (const Variant variant : {Variant::all, Variant::all_expected})
     for (sizes.seed = 2; has_variant(cell, variant) && sizes.seed < 4; ++sizes.seed)
       test(with_variant(sizes, variant));
@@ -183,8 +185,8 @@ void test_cell(const Kernels& kernels, Cell cell, bool bf16) {
 }  // namespace
 
 int main() {
-  for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16})
+  for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16, Dtype::float32_bf16x6})
     for (const Kernels* kernels : all_kernels(dtype))
-      for (const Cell cell : all_cells) test_cell(*kernels, cell, dtype == Dtype::bfloat16);
+      for (const Cell cell : cells_of(dtype)) test_cell(*kernels, cell, dtype);
   return report("test_sabotage", checked);
 }

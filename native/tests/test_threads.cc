@@ -125,16 +125,20 @@ int main(int argc, char** argv) {
     }
     check(team_of_five || quick(argc, argv), "%s: no case was worth five threads", kernels->isa);
   }
-  for (const Kernels* kernels : all_kernels(Dtype::bfloat16))
-    for (const Cell cell : {Cell::lstm, Cell::gru, Cell::gru_before}) {
-      const int64_t lanes = kernels->lanes(Dtype::float32);
-      std::vector<Case> cases = plain_cases(cell, lanes);
-      for (const Case& sizes : option_cases(cell, lanes)) cases.push_back(sizes);
-      bool team_of_five = false;
-      for (Case& sizes : cases) {
-        sizes.bf16 = true;
-        if (lanes > 8 && sizes.B < 81) test_case<float>(*kernels, sizes, team_of_five);
+  for (const Dtype dtype : {Dtype::bfloat16, Dtype::float32_bf16x6})
+    for (const Kernels* kernels : all_kernels(dtype))
+      for (const Cell cell : {Cell::lstm, Cell::gru, Cell::gru_before}) {
+        const bool in_parts = dtype == Dtype::float32_bf16x6;
+        if (in_parts && cell == Cell::gru_before) continue;
+        const int64_t lanes = kernels->lanes(Dtype::float32);
+        std::vector<Case> cases = plain_cases(cell, lanes);
+        if (!in_parts)
+          for (const Case& sizes : option_cases(cell, lanes)) cases.push_back(sizes);
+        bool team_of_five = false;
+        for (Case& sizes : cases) {
+          sizes.multiply_as(dtype);
+          if (lanes > 8 && sizes.B < 81) test_case<float>(*kernels, sizes, team_of_five);
+        }
       }
-    }
   return report("test_threads", checked);
 }

@@ -9,7 +9,7 @@ import torch
 
 from gatewise.nn import LinearCrossEntropy
 from gatewise.ops import cross_entropy
-from gatewise.ops.kernels import KERNELS
+from gatewise.ops.kernels import IN_PARTS, KERNELS
 from support.compare import assert_as_accurate
 from support.cross_entropy_cases import SIZES, case, ours, torchs
 
@@ -17,7 +17,7 @@ from support.cross_entropy_cases import SIZES, case, ours, torchs
 @pytest.fixture
 def in_parts(monkeypatch):
     """Multiply float32 in tile registers, however small the call."""
-    if cross_entropy.IN_PARTS not in KERNELS:
+    if IN_PARTS not in KERNELS:
         pytest.skip("needs a processor with AMX, and GATEWISE_ISA unset or amx")
     monkeypatch.setattr(cross_entropy, "LARGE", (1, 1, 1))
 
@@ -67,8 +67,8 @@ def test_what_is_not_finite_stays_in_its_row():
 )
 def test_large_calls_are_in_parts(sizes, dtype, bf16, want):
     got = cross_entropy.product_precision(dtype, sizes, bf16=bf16)
-    assert (got is cross_entropy.IN_PARTS) == (want and cross_entropy.IN_PARTS in KERNELS)
+    assert (got is IN_PARTS) == (want and IN_PARTS in KERNELS)
     precision = "bf16" if bf16 else "auto"
     reason = LinearCrossEntropy(*sizes[1:], dtype=dtype, precision=precision).explain()
     possible = cross_entropy.product_precision(dtype, (192, *sizes[1:]), bf16=bf16)
-    assert ("amx from 192 rows on" in reason) == (possible is cross_entropy.IN_PARTS)
+    assert ("amx from 192 rows on" in reason) == (possible is IN_PARTS)

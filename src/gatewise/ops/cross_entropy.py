@@ -17,11 +17,9 @@ from gatewise.errors import InvalidStateError, InvalidValueError
 from gatewise.ops import kernels, native
 from gatewise.ops._surroundings import differentiated, is_recorded, is_transformed, learns
 from gatewise.ops.backends import Backend, asked
-from gatewise.ops.dispatch import KernelChoice, settled_by_request
+from gatewise.ops.dispatch import KernelChoice, products_in_parts, settled_by_request
+from gatewise.ops.kernels import IN_PARTS
 from gatewise.ops.reference.cross_entropy import linear_cross_entropy as reference
-
-IN_PARTS = _native.Dtype.float32_bf16x6
-"""What the kernels call float32 that is multiplied in tile registers, in parts of bfloat16."""
 
 LARGE = (192, 128, 500)
 """Rows, features and classes from which float32 is multiplied in tile registers, where there are
@@ -98,10 +96,7 @@ def explain(weight: Tensor, *, bf16: bool, backend: Backend = "auto") -> KernelC
     products = "products in bfloat16, sums in float32; " if bf16 else ""
     sizes = (LARGE[0], weight.shape[1], len(weight))
     if product_precision(weight.dtype, sizes, bf16=bf16) is IN_PARTS:
-        products = (
-            f"{kernels.KERNELS[IN_PARTS].isa} from {LARGE[0]} rows on, where a product of float32 "
-            "is the sum of six of parts in bfloat16, and as exact; "
-        )
+        products = products_in_parts(f"{LARGE[0]} rows")
     others = "take the reference" if name == "auto" else f"raise, since {by} asks for native"
     return KernelChoice(
         "native",

@@ -229,6 +229,9 @@ def explain(
             f"{products}no faster than in float32 here: tile registers are for "
             "the plain LSTM, GRU and RNN; "
         )
+    hidden = weights[0].shape[0] // CELLS[cell].gates
+    if kernels.in_parts(cell, weights[0].dtype, options, hidden):
+        products = products_in_parts(f"{kernels.LARGE[0]} rows in a step")
     chosen = "asked for by GATEWISE_ISA" if os.environ.get("GATEWISE_ISA") else "the best here"
     others = "take the reference" if name == "auto" else f"raise, since {by} asks for native"
     return KernelChoice(
@@ -236,6 +239,14 @@ def explain(
         isa,
         f"{weights[0].dtype} on the CPU; {products}{isa} is {chosen}. Empty batches and "
         f"function transforms {others}; second derivatives and those of a trace take the reference",
+    )
+
+
+def products_in_parts(least: str) -> str:
+    """Say what multiplies float32 from so many rows on, for `explain`."""
+    return (
+        f"{kernels.KERNELS[kernels.IN_PARTS].isa} from {least} on, where a product of float32 is "
+        "the sum of six of parts in bfloat16, and as exact; "
     )
 
 

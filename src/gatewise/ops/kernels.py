@@ -8,6 +8,7 @@ import torch
 
 from gatewise import _native
 from gatewise.errors import InvalidValueError
+from gatewise.ops import reference
 from gatewise.ops.reference.options import CellOptions
 
 DTYPES = {torch.float32: _native.Dtype.float32, torch.float64: _native.Dtype.float64}
@@ -19,7 +20,10 @@ CELLS = {cell.name: cell for cell in _native.Cell}
 ACTIVATIONS = {function.name: function for function in _native.Activation}
 """The functions with a kernel."""
 
-_OF_FEW_SETS = (_native.Dtype.float32_bf16x6,)
+IN_PARTS = _native.Dtype.float32_bf16x6
+"""What the kernels call float32 that is multiplied in tile registers, in parts of bfloat16."""
+
+_OF_FEW_SETS = (IN_PARTS,)
 """The precisions that a machine, or the set that was asked for, may lack."""
 
 
@@ -59,6 +63,20 @@ def isa_name(*, bf16: bool = False, cell: str | None = None, plain: bool = True)
     if isa == "amx" and cell is not None and not (plain and cell in AMX_CELLS):
         return "avx512_bf16"
     return isa
+
+
+LARGE = (32, 128, 256)
+"""Rows in a step on average, hidden units, and these times gates, from which float32 is multiplied
+in tile registers, where there are any: packing and registers that are not full cost more below
+(measured)."""
+
+
+def in_parts(cell: str, dtype: torch.dtype, options: CellOptions, hidden: int) -> bool:
+    """Say whether a layer multiplies float32 in tile registers, in steps of enough rows."""
+    if IN_PARTS not in KERNELS or cell not in AMX_CELLS or options.bf16 or not options.plain:
+        return False
+    large = hidden >= LARGE[1] and hidden * reference.CELLS[cell].gates >= LARGE[2]
+    return large and dtype is torch.float32
 
 
 def precision_of(dtype: torch.dtype, options: CellOptions) -> _native.Dtype:

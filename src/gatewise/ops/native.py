@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gatewise import _native
 from gatewise.errors import InvalidValueError
-from gatewise.ops import reference
+from gatewise.ops import kernels, reference
 from gatewise.ops._operands import (
     Grads,
     Kept,
@@ -253,9 +253,13 @@ class _Call:
             options,
             packed=packed,
         )
+        self.sizes = sizes = _sizes(operands)
         self.dtype = precision_of(operands.x.dtype, operands.options)
+        steps_of_rows = sizes.T * sizes.B if lengths is None else int(lengths.sum())
+        rows, *_ = kernels.LARGE
+        if steps_of_rows >= rows * sizes.T and kernels.in_parts(cell, x.dtype, options, sizes.H):
+            self.dtype = kernels.IN_PARTS
         self.kernels = KERNELS[self.dtype]
-        self.sizes = _sizes(operands)
         split = operands.split(operands.weights)
         self.layers = [self._layer(d, split[d]) for d in range(self.sizes.D)]
 
