@@ -5,8 +5,9 @@
 
 DIR holds the folders ptb, tinyshakespeare and zh_poems_wujue. Each row is a fit of
 `gatewise.LanguageModel` with the settings below, which were chosen on the validation texts; the
-test text is read once, with the state carried from its first token to its last. A row that is
-measured replaces the one in results/language_models.md.
+test text is read once, with the state carried from its first token to its last. The set
+``adversaries`` shows what adversarial training does to the quatrains. A row that is measured
+replaces the one in results/language_models.md.
 
 Published: W. Zaremba, I. Sutskever, O. Vinyals, "Recurrent neural network regularization",
 arXiv:1409.2329 (its small model: test perplexity 114.5).
@@ -34,6 +35,9 @@ FORM = 4, 5
 """Lines of a quatrain, and characters of each."""
 
 SAMPLES = 200
+
+ADVERSARIES = "none", "fgm", "vat"
+ADVERSARIES_SET = "adversaries"
 
 
 @dataclass(frozen=True)
@@ -265,6 +269,42 @@ def run(name: str, data: Path, seeds: int, threads: int) -> dict[str, Any]:
     }
 
 
+def run_adversaries(data: Path, seeds: int, threads: int) -> dict[str, Any]:
+    """Fit the quatrains under each adversary, all else the same; return what its table says."""
+    row = ROWS["quatrains"]
+    train, valid, _ = row.load(data)
+    held: dict[str, Any] = {"machine": machine(threads)}
+    for adversary in ADVERSARIES:
+        settings = {**row.settings, "adversarial": adversary}
+        scores, minutes = [], []
+        for seed in range(seeds):
+            begun = time.perf_counter()
+            model = LanguageModel(**settings, seed=seed).fit(train, validation=valid)
+            minutes.append((time.perf_counter() - begun) / 60)
+            scores.append(nats(model, valid))
+        print(f"{adversary}: {scores}", flush=True)
+        held[adversary] = {"scores": scores, "minutes": mean(minutes)}
+    return held
+
+
+def adversaries_table(held: dict[str, Any]) -> str:
+    """Return the part of the page on adversarial training."""
+    lines = [
+        [
+            adversary,
+            f"{mean(held[adversary]['scores']):.3f}",
+            ", ".join(f"{score:.3f}" for score in held[adversary]["scores"]),
+            f"{held[adversary]['minutes']:.1f}",
+        ]
+        for adversary in ADVERSARIES
+    ]
+    columns = ["adversarial", "nats a character", "each seed", "minutes a fit"]
+    return (
+        "## Adversarial training\n\nValidation texts of the quatrains, by which the best epoch was "
+        f"chosen; all else as above.\n\n{markdown(columns, lines)}\n\n{held['machine']}.\n"
+    )
+
+
 def written(results: dict[str, dict[str, Any]]) -> str:
     """Return the page of all rows."""
     lines, notes = [], []
@@ -285,29 +325,33 @@ def written(results: dict[str, dict[str, Any]]) -> str:
         )
         given = ", ".join(f"{field}={value!r}" for field, value in row.settings.items())
         notes.append(f"- **{row.title}**: {given}. {held['machine']}.")
+    effect = ""
+    if ADVERSARIES_SET in results:
+        effect = "\n" + adversaries_table(results[ADVERSARIES_SET])
     columns = ["", "mean of the seeds", "each seed", "published", "parameters", "minutes a fit"]
     return (
         "# Language models\n\n`benchmarks/language_models.py`; settings were chosen on the "
         "validation texts. Where there is no test text, the score is that of the validation text, "
         f"by which the best epoch was chosen too.\n\n{markdown(columns, lines)}\n\n"
-        "Settings and machines:\n\n" + "\n".join(notes) + "\n"
+        "Settings and machines:\n\n" + "\n".join(notes) + "\n" + effect
     )
 
 
 def main() -> None:
     """Run rows, and write the page with those of former runs."""
     threads = torch.get_num_threads()
-    parser, options = fit_options(
-        __doc__, list(ROWS), data="directory that holds ptb/ and the others", threads=threads
-    )
+    sets = [*ROWS, ADVERSARIES_SET]
+    held_by = "directory that holds ptb/ and the others"
+    parser, options = fit_options(__doc__, sets, data=held_by, threads=threads)
     for name in options.sets:
-        folder = options.data / ROWS[name].folder
+        folder = options.data / ROWS.get(name, ROWS["quatrains"]).folder
         if not folder.is_dir():
             parser.error(f"{folder}: not found. Pass the directory that holds {folder.name}/.")
     held = RESULTS / "language_models.json"
     results = json.loads(held.read_text()) if held.exists() else {}
     for name in options.sets:
-        results[name] = run(name, options.data, options.seeds, options.threads)
+        given = options.data, options.seeds, options.threads
+        results[name] = run_adversaries(*given) if name == ADVERSARIES_SET else run(name, *given)
         held.write_text(json.dumps(results, indent=1) + "\n")
         (RESULTS / "language_models.md").write_text(written(results), encoding="utf-8")
     print(written(results))

@@ -6,7 +6,7 @@ namespace gatewise {
 namespace GATEWISE_ISA {
 
 // tile += one panel of dz times its weights; the last panel may hold fewer units than lanes, and
-// what stands behind them is not read, or, by tile registers, is zero.
+// what stands behind them is not read. Tile registers read it, and meet zeros among the weights.
 template <typename P, typename Cell, int columns, int R, int NV>
 GATEWISE_INLINE void multiply_panel(Tile<Number<P>, R, NV>& tile, RowPointers<P, R> dz,
                                     const Factor<P>* weights, int64_t units) {

@@ -81,7 +81,7 @@ def test_flops_of_other_cells_by_hand():
     fields = {**QUICK, "calendar": False, "hidden_size": 8, "max_epochs": 1}
     facts = {
         cell: Forecaster(cell=cell, **fields).fit(waves(rows=100), progress=False).describe()
-        for cell in ("gru", "mlstm")
+        for cell in ("gru", "mlstm", "xlstm")
     }
     one = 2 * (3 * 8 * 8 + 3 * 8 * 8)
     assert facts["gru"]["flops_a_step"] == one
@@ -89,3 +89,8 @@ def test_flops_of_other_cells_by_hand():
     assert (future["type"], future["flops"]) == ("GRU step", one)
     # q, k, v, o, two gates of each of four heads; then memories of 2 x 2 written, faded and read.
     assert facts["mlstm"]["flops_a_step"] == 2 * (4 * 8 + 2 * 4) * 8 + 6 * 4 * 2 * 2
+    # Up to twice 16 features, a convolution of 4 steps, small maps to q, k and v, two gates of each
+    # head from all three, and down again; then memories of 4 x 4.
+    products = 8 * 32 + 16 * 4 + 3 * 16 * 4 + 48 * 8 + 16 * 8
+    assert facts["xlstm"]["flops_a_step"] == 2 * products + 6 * 4 * 4 * 4
+    assert [row["type"] for row in facts["xlstm"]["layers"]].count("XLSTMLayers") == 1

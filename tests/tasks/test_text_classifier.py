@@ -125,6 +125,7 @@ def test_several_labels_a_text(tmp_path: Path):
         {"pooling": ("last",), "bidirectional": False, "num_layers": 2, "cell": "gru"},
         {"weight_dropout": 0.2, "label_smoothing": 0.1},
         {"cell": "slstm"},
+        {"cell": "xlstm", "pooling": ("last", "max")},
         {"adversarial": "fgm", "adversarial_radius": 0.5},
         {"adversarial": "vat", "adversarial_radius": 0.5},
         {"validation_size": 0.0, "monitor": "loss"},

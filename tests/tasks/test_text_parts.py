@@ -24,7 +24,7 @@ from gatewise.tasks.text.encoder import (
 )
 from gatewise.tasks.text.fields import LabelFields, SourceFields, TokenFields, is_list
 
-CELLS = ["lstm", "gru", "rnn", "min_gru", "min_lstm", "slstm", "mlstm"]
+CELLS = ["lstm", "gru", "rnn", "min_gru", "min_lstm", "slstm", "mlstm", "xlstm"]
 
 
 @dataclass(kw_only=True)
@@ -81,8 +81,9 @@ def test_states_go_on_and_survive_a_file(cell: Any) -> None:
     torch.testing.assert_close(some.output, rest.output[:, chosen])
 
 
-def test_lengths_are_heeded() -> None:
-    ours, x = encoder(bidirectional=True), tokens()
+@pytest.mark.parametrize("cell", ["lstm", "xlstm"])
+def test_lengths_are_heeded(cell: Any) -> None:
+    ours, x = encoder(bidirectional=True, cell=cell), tokens()
     lengths = torch.tensor([7, 2, 5])
     together = ours(x, lengths=lengths).output
     for b, length in enumerate(lengths.tolist()):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from gatewise.errors import InvalidValueError
 from gatewise.nn import GRU, LSTM, MLSTM, RNN, SLSTM, MinGRU, MinLSTM
+from gatewise.tasks.xlstm_layers import XLSTMLayers
 
-Cell = Literal["lstm", "gru", "rnn", "min_gru", "min_lstm", "slstm", "mlstm"]
-RecurrentNetwork = LSTM | GRU | RNN | MinGRU | MinLSTM | SLSTM | MLSTM
+Cell = Literal["lstm", "gru", "rnn", "min_gru", "min_lstm", "slstm", "mlstm", "xlstm"]
+RecurrentNetwork = LSTM | GRU | RNN | MinGRU | MinLSTM | SLSTM | MLSTM | XLSTMLayers
 
 _KINDS: Final[dict[Cell, Callable[..., RecurrentNetwork]]] = {
     "lstm": LSTM,
@@ -21,6 +22,7 @@ _KINDS: Final[dict[Cell, Callable[..., RecurrentNetwork]]] = {
     "min_lstm": MinLSTM,
     "slstm": SLSTM,
     "mlstm": MLSTM,
+    "xlstm": XLSTMLayers,
 }
 _WITH_HEADS: Final = ("slstm", "mlstm")
 WITH_WEIGHT_DROPOUT: Final = ("lstm", "gru")
@@ -62,7 +64,7 @@ def build_layer(
 def _build(
     cell: Cell, input_size: int, hidden_size: int, num_layers: int, options: dict[str, Any]
 ) -> RecurrentNetwork:
-    if cell in _WITH_HEADS and hidden_size % HEADS == 0:
+    if cell == "xlstm" or (cell in _WITH_HEADS and hidden_size % HEADS == 0):
         options["heads"] = HEADS
     return _KINDS[cell](input_size, hidden_size, num_layers, **options)
 
@@ -72,6 +74,8 @@ def flops_of_step(layers: RecurrentNetwork) -> int:
 
     An mLSTM also writes its memories, fades them and reads them.
     """
+    if isinstance(layers, XLSTMLayers):
+        return layers.flops_of_step()
     products = sum(
         2 * weight.numel()
         for name, weight in layers.named_parameters()
@@ -80,6 +84,16 @@ def flops_of_step(layers: RecurrentNetwork) -> int:
     if isinstance(layers, MLSTM):
         products += 6 * layers.num_layers * layers.hidden_size**2 // layers.heads
     return products
+
+
+def named_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield every layer of a network by its name; of an xLSTM the whole, not what is inside."""
+    inside: set[nn.Module] = set()
+    for name, module in network.named_modules():
+        if isinstance(module, XLSTMLayers):
+            inside.update(part for part in module.modules() if part is not module)
+        if module not in inside:
+            yield name, module
 
 
 def repeated(state: Any, times: int) -> Any:

@@ -7,7 +7,8 @@ from typing import Any, cast
 from torch import nn
 
 from gatewise.tasks.classification.model import ClassifierModel
-from gatewise.tasks.recurrent_cells import RecurrentNetwork, flops_of_step
+from gatewise.tasks.recurrent_cells import RecurrentNetwork, flops_of_step, named_layers
+from gatewise.tasks.xlstm_layers import XLSTMLayers
 
 
 def describe(model: ClassifierModel) -> dict[str, Any]:
@@ -42,8 +43,9 @@ def describe(model: ClassifierModel) -> dict[str, Any]:
 def _layers(network: nn.Module) -> list[dict[str, Any]]:
     """One row for each layer with weights; its flops for each token, or once a text."""
     rows = []
-    for name, module in network.named_modules():
-        weights = sum(weight.numel() for weight in module.parameters(recurse=False))
+    for name, module in named_layers(network):
+        whole = isinstance(module, XLSTMLayers)
+        weights = sum(weight.numel() for weight in module.parameters(recurse=whole))
         if not weights:
             continue
         flops = 0  # looking a vector up

@@ -12,7 +12,7 @@ from gatewise.tasks.forecast.model import ForecastModel
 from gatewise.tasks.forecast.network import ForecastNetwork
 from gatewise.tasks.forecast.readers import SegmentReader
 from gatewise.tasks.forecast.shape import NetworkShape
-from gatewise.tasks.recurrent_cells import flops_of_step
+from gatewise.tasks.recurrent_cells import flops_of_step, named_layers
 
 
 def describe(model: ForecastModel) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _layers(network: ForecastNetwork) -> list[dict[str, Any]]:
 
     hooks = [
         module.register_forward_hook(note)
-        for module in network.modules()
+        for _, module in named_layers(network)
         if isinstance(module, nn.Linear) or module is network.reader.recurrent
     ]
     try:
