@@ -88,10 +88,9 @@ def _pieces(
     peak = f"peak {peak_flops(bf16=bf16) / 1e9:.0f} GF/s in {options.precision}"
     products = f"Products in {options.precision}, {isa_name(bf16=bf16)}"
     if not bf16 and IN_PARTS in KERNELS:
-        rows, units, columns = LARGE
         products += (
-            f", and {KERNELS[IN_PARTS].isa} from {rows} rows, {units} units and {columns} columns "
-            "of gates on. Shares of the peak are of multiply-adds"
+            f", and {KERNELS[IN_PARTS].isa} from {LARGE.rows} rows, {LARGE.units} units and "
+            f"{LARGE.columns} columns of gates on. Shares of the peak are of multiply-adds"
         )
     yield f"{machine(threads, known)}, {peak}. {products}."
     with ExitStack() as stack:

@@ -16,7 +16,8 @@ enum class Status : int { ok = 0, no_memory = 1, bad_length = 2, bad_target = 3 
 // Of all arrays; with bfloat16 they are float32, and the products of x, h and the gradients of gates
 // take their operands rounded to bfloat16, while sums and states stay float32. Projections and
 // everything pointwise are float32 then. float32_bf16x6 is float32 whose products are sums of six products of
-// bfloat16 parts, as exact where all numbers are finite; for cross_entropy, and for the plain lstm, gru and rnn.
+// bfloat16 parts, as exact where all numbers are finite and those that count above 1e-33; for cross_entropy, and
+// for the plain lstm, gru and rnn.
 enum class Dtype : int { float32 = 0, float64 = 1, bfloat16 = 2, float32_bf16x6 = 3 };
 
 // The cells, in kernels/cells/. A new one takes a line here.

@@ -160,14 +160,13 @@ GATEWISE_INLINE void multiply_amx(float* to, int64_t stride, const TileStart& st
   each([&](auto v) { store_tile_to<v>(to + v * 16, 4 * stride); });
 }
 
-// What multiply_amx reads of rows that lie anywhere: as they are if evenly spaced, else copied. Pieces of a
-// row are `apart` from each other, and parts of it `parts_apart`.
+// What multiply_amx reads of rows that lie anywhere, in whole steps: as they are if evenly spaced, else copied.
+// Pieces of a row are `apart` from each other, and parts of it `parts_apart`.
 class LeftRows {
  public:
   template <int R>
-  GATEWISE_INLINE LeftRows(const uint32_t* const (&row)[R], int64_t depth, int64_t parts_apart,
-                           int64_t apart = 0)
-      : rows_(row), count_(R), depth_(depth), parts_apart_(parts_apart), apart_(apart),
+  GATEWISE_INLINE LeftRows(const uint32_t* const (&row)[R], int64_t parts_apart, int64_t apart = 0)
+      : rows_(row), count_(R), parts_apart_(parts_apart), apart_(apart),
         bytes_(R > 1 ? 4 * (row[1] - row[0]) : 64) {
     for (int r = 2; r < R; ++r) even_ &= 4 * (row[r] - row[r - 1]) == bytes_;
   }
@@ -176,14 +175,14 @@ class LeftRows {
     const int64_t at = piece * apart_ + part * parts_apart_ + k;
     if (even_) return {rows_[0] + at, bytes_};
     for (int r = 0; r < count_; ++r)
-      store(copy_ + r * amx_pairs, load_part(rows_[r] + at, depth_ - k));
+      store(copy_ + r * amx_pairs, load(rows_[r] + at));
     return {copy_, 64};
   }
 
  private:
   const uint32_t* const* rows_;
   const int count_;
-  const int64_t depth_, parts_apart_, apart_, bytes_;
+  const int64_t parts_apart_, apart_, bytes_;
   bool even_ = true;
   alignas(64) uint32_t copy_[16 * amx_pairs];
 };
@@ -227,7 +226,6 @@ class LeftTiles {
   uint32_t* tiles_ = nullptr;
   int64_t high_ = 0;
 };
-
 #else
 struct TileScope {
   TileScope() {}  // not trivial, so that nobody is warned of an unused variable

@@ -86,7 +86,8 @@ class Backward : BackwardStep<P, CellOf> {
       std::fill_n(arrays.bias(p), Cell::vectors * N, T(0));
       std::fill_n(arrays.dz(p, arrays.zero_row()), arrays.row_size(), Factor<P>(0));
       // Of the last panel there may be vectors of units that no step computes, but tile registers read.
-      if (in_tiles<P> && p == panels_.count - 1) std::fill_n(arrays.dz(p, 0), arrays.panel_size(), Factor<P>(0));
+      if (in_tiles<P> && Cell::units > 1 && p == panels_.count - 1)
+        std::fill_n(arrays.dz(p, 0), arrays.panel_size(), Factor<P>(0));
       for (int64_t row = 0; row < arrays.cut_rows; ++row)
         std::fill_n(arrays.cuts(row, p), arrays.width, T(0));
     }

@@ -2,7 +2,7 @@
 // member, and the pointers to the rows of a step.
 //
 // The gradients of the pre-activations of a block (dz) live in scratch of one block, in the layout
-// [panel][row][column][N]: a row of it is the broadcast operand of dh and dx, a panel of it is the
+// [panel][row][column][N], or in parts [panel][row][part][column][N]: a row of it is the broadcast operand of dh and dx, a panel of it is the
 // packed operand of the weight gradients. Its rows are those of the block, then those of the step
 // behind it in time (carried over from the block before), then one of zeros for sequences that end or
 // restart.

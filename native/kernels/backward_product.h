@@ -6,7 +6,7 @@ namespace gatewise {
 namespace GATEWISE_ISA {
 
 // tile += one panel of dz times its weights; the last panel may hold fewer units than lanes, and
-// what stands behind them is not read. Tile registers read it, and meet zeros among the weights.
+// what stands behind them is not read, or, by tile registers, is zero.
 template <typename P, typename Cell, int columns, int R, int NV>
 GATEWISE_INLINE void multiply_panel(Tile<Number<P>, R, NV>& tile, RowPointers<P, R> dz,
                                     const Factor<P>* weights, int64_t units) {
@@ -22,7 +22,8 @@ GATEWISE_INLINE void multiply_panel(Tile<Number<P>, R, NV>& tile, RowPointers<P,
 
 // Calls sink(tile, first row) with start + dz[rows]·weights for all tiles of `count` rows, where
 // start(tile, first row, r, v) sets one vector; of dz `columns` columns take part, which begin at
-// element `first` of a row (in tile registers all, and others meet zeros); none take part in what lies behind a step of a minimal cell.
+// element `first` of a row (in tile registers all, and the others meet zeros); none take part in what lies
+// behind a step of a minimal cell.
 // The sum runs over so few panels at a time that their weights stay in the second-level cache while
 // all the rows pass; `partials` holds the tiles in between.
 template <typename P, typename Cell, int columns, typename Start, typename Sink>
@@ -61,10 +62,10 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
         const Factor<P>* b = weights + panels.first * panel_size;
 #ifdef __AMX_BF16__
         if constexpr (in_tiles<P>) {  // all panels without leaving the registers
-          T* const part = in_memory(tile, 0);
-          multiply_amx<NV, parts<P>>(part, NV * N, {part, NV * N, N}, R, panels.size(), layout.depth,
+          T* const sums_so_far = in_memory(tile, 0);
+          multiply_amx<NV, parts<P>>(sums_so_far, NV * N, {sums_so_far, NV * N, N}, R, panels.size(), layout.depth,
                                      right_panel(layout, b),
-                                     LeftRows(a.row, layout.depth, a.apart, arrays.panel_size()));
+                                     LeftRows(a.row, a.apart, arrays.panel_size()));
         } else
 #endif
           for (int64_t p = panels.first; p < panels.last; ++p, b += panel_size) {

@@ -198,7 +198,9 @@ class BackwardStep {
         const Vec<T> h = pointwise_.backward(z, now, before, tile.v[r][v], carry);
         for (int m = 0; carries && m < states; ++m) store(at_carry + m * panels_.padded + unit, carry[m]);
         Factor<P>* out = arrays.dz(p, row + j + r) + first * N / group<P>;
-        for (int i = 0; i < columns; ++i) store_factors<P>(out + i * N / group<P>, z[i], arrays.apart());
+        for (int i = 0; i < columns; ++i)
+          store_factors<P>(out + i * N / group<P>, in_tiles<P> && rest < N ? keep_part<T>(z[i], rest) : z[i],
+                           arrays.apart());
         if (layer_.weight_hr) store(arrays.h(p, row + j + r), h);
       }
   }

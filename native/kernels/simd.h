@@ -63,6 +63,14 @@ GATEWISE_INLINE void store_part(T* p, Vec<T> v, int64_t count) {
   for (int64_t i = 0; i < count; ++i) p[i] = part[i];
 }
 
+// v with zeros behind its first `count` elements.
+template <typename T>
+GATEWISE_INLINE Vec<T> keep_part(Vec<T> v, int64_t count) {
+  T all[Simd<T>::lanes];
+  store(all, v);
+  return load_part(all, count);
+}
+
 // Stores a vector past the caches, for what they would not hold until it is read; `p` is aligned to
 // the vector. Before another thread reads it, stream_fence().
 template <typename T>

@@ -72,7 +72,7 @@ GATEWISE_INLINE void multiply_rows(float* to, int64_t stride, const TileStart& s
                                    int64_t depth, const Factor<P>* panel) {
   const PanelLayout<P> layout{whole_depth<P>(depth), count};
   multiply_amx<count, parts<P>>(to, stride, start, R, 1, layout.depth, right_panel(layout, panel),
-                                LeftRows(a.row, layout.depth, a.apart));
+                                LeftRows(a.row, a.apart));
 }
 #endif
 

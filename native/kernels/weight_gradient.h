@@ -1,5 +1,5 @@
-// The gradient of one weight matrix while it is being summed: [panel][k][column][N], the layout of the
-// packed weight, so that the product adds to whole vectors. P is the precision of the product.
+// The gradient of one weight matrix while it is being summed: [panel][k][column][N], so that the product adds to
+// whole vectors. P is the precision of the product.
 #pragma once
 #include <algorithm>
 
@@ -51,9 +51,8 @@ class WeightGradient {
     const RightTiles right = right_panel(layout, dz, first_column);
     for (int64_t k = 0; k < depth_; k += whole) {
       T* at = panel(p) + k * width;
-      multiply_amx<columns, parts<P>>(at, width, {first ? nullptr : at, width, 16}, whole, 1,
-                                      layout.depth, right,
-                                      rows.columns(k));
+      multiply_amx<columns, parts<P>>(at, width, {first ? nullptr : at, width, 16}, whole, 1, layout.depth,
+                                      right, rows.columns(k));
     }
   }
 #endif

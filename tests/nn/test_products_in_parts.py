@@ -72,3 +72,8 @@ def test_large_calls_are_in_parts(sizes, dtype, bf16, want):
     reason = LinearCrossEntropy(*sizes[1:], dtype=dtype, precision=precision).explain()
     possible = cross_entropy.product_precision(dtype, (192, *sizes[1:]), bf16=bf16)
     assert ("amx from 192 rows on" in reason) == (possible is IN_PARTS)
+
+
+def test_a_layer_in_bfloat16_without_its_products_says_what_runs():
+    layer = LinearCrossEntropy(128, 500, dtype=torch.bfloat16, precision="full")
+    assert ("amx from 192 rows on" in layer.explain()) == (IN_PARTS in KERNELS)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gatewise import _native
+from gatewise.nn import LSTM
 from gatewise.ops import dispatch, kernels
 from gatewise.ops.reference import CellOptions
 from support.backends import BACKENDS, layer_of
@@ -126,6 +127,16 @@ def test_cells_beyond_those_of_tile_registers_say_so():
         explained = dispatch.explain(tuple(tensors.values()), cell, options=options)
         assert explained.isa == isa
         assert ("no faster than in float32 here" in explained.reason) == (isa != "amx")
+
+
+def test_what_saturates_has_gradients():
+    layer, x = LSTM(33, 50, precision="bf16"), torch.randn(6, 20, 33)
+    x[2, 4, 7] = torch.inf
+    y, _ = layer(x.requires_grad_())
+    assert y.isfinite().all()
+    grad_x, w_ih, *others = torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])
+    assert all(grad.isfinite().all() for grad in (grad_x, *others))
+    assert w_ih.isfinite().all(0).nonzero().flatten().tolist() == [k for k in range(33) if k != 7]
 
 
 def test_pieces_and_traces():

@@ -11,7 +11,8 @@ import torch
 
 import gatewise as gw
 from gatewise.ops import dispatch, kernels
-from gatewise.ops.reference import PLAIN, CellOptions
+from gatewise.ops.kernels import LargeLayer
+from gatewise.ops.reference import CELLS, PLAIN, CellOptions
 from support.backends import layer_of
 from support.compare import assert_as_accurate, assert_equal
 from support.layer_case import LayerCase, evaluate, reference_of, torch_of
@@ -33,7 +34,7 @@ def in_parts(monkeypatch):
     """Multiply float32 in tile registers, however small the layer."""
     if kernels.IN_PARTS not in kernels.KERNELS:
         pytest.skip("needs a processor with AMX, and GATEWISE_ISA unset or amx")
-    monkeypatch.setattr(kernels, "LARGE", (1, 1, 1))
+    monkeypatch.setattr(kernels, "LARGE", LargeLayer(1, 1, 1))
 
 
 @pytest.mark.usefixtures("in_parts")
@@ -56,7 +57,7 @@ def test_results_are_those_of_parts_in_training_inference_and_frozen(kind, monke
     assert_equal(
         {"inferred": inferred, "frozen": frozen}, dict.fromkeys(["inferred", "frozen"], trained)
     )
-    monkeypatch.setattr(kernels, "LARGE", (math.inf, 1, 1))
+    monkeypatch.setattr(kernels, "LARGE", LargeLayer(10**9, 1, 1))
     by_multiply_adds = layer(x)[0].detach()
     torch.testing.assert_close(by_multiply_adds, trained, rtol=1e-5, atol=1e-5)
     assert not by_multiply_adds.equal(trained)
@@ -105,6 +106,8 @@ def test_what_is_not_finite_stays_in_its_row():
     [
         ("lstm", torch.float32, PLAIN, 128, True),
         ("lstm", torch.float32, PLAIN, 127, False),
+        ("gru", torch.float32, PLAIN, 128, True),
+        ("lstm", torch.bfloat16, PLAIN, 128, True),
         ("rnn_tanh", torch.float32, PLAIN, 256, True),
         ("rnn_tanh", torch.float32, PLAIN, 255, False),
         ("lstm", torch.float64, PLAIN, 512, False),
@@ -116,23 +119,41 @@ def test_what_is_not_finite_stays_in_its_row():
 def test_large_layers_are_in_parts_and_say_so(cell, dtype, options, hidden, want):
     want = want and kernels.IN_PARTS in kernels.KERNELS
     assert kernels.in_parts(cell, dtype, options, hidden) == want
-    gates = {"lstm": 4, "slstm": 4}.get(cell, 1)
+    gates = CELLS[cell].gates
     explained = dispatch.explain(
         [torch.zeros(gates * hidden, 3, dtype=dtype)], cell, options=options
     )
-    assert ("amx from 32 rows in a step on" in explained.reason) == want
+    assert ("amx from 32 rows a step on average on" in explained.reason) == want
 
 
-def test_few_rows_are_not_in_parts(monkeypatch):
-    taken = []
-    whether = kernels.in_parts
-    monkeypatch.setattr(
-        kernels, "in_parts", lambda *given: taken.append(given[-1]) or whether(*given)
-    )
-    layer = gw.nn.LSTM(8, 128)
-    layer(torch.randn(2, 31, 8))
-    layer(torch.randn(2, 32, 8), lengths=[2] * 31 + [1])
-    assert not taken
-    layer(torch.randn(2, 32, 8))
-    layer(torch.randn(2, 33, 8), lengths=[2] * 31 + [1] * 2)
-    assert taken == [128, 128]
+@pytest.mark.parametrize(
+    ("rows", "lengths", "want"),
+    [
+        (31, None, False),
+        (32, None, True),
+        (32, [2] * 31 + [1], False),
+        (33, [2] * 31 + [1] * 2, True),
+    ],
+)
+def test_steps_of_enough_rows_are_in_parts(rows, lengths, want, monkeypatch):
+    layer, x = gw.nn.LSTM(8, 128), torch.randn(2, rows, 8, requires_grad=True)
+
+    def run():
+        y, _ = layer(x, lengths=lengths)
+        return [y, *torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])]
+
+    chosen = run()
+    monkeypatch.setattr(kernels, "LARGE", LargeLayer(10**9, 1, 1))
+    by_multiply_adds = run()
+    in_parts = want and kernels.IN_PARTS in kernels.KERNELS
+    differ = [not one.equal(other) for one, other in zip(chosen, by_multiply_adds, strict=True)]
+    assert differ == [in_parts] * len(differ)
+
+
+def test_a_frozen_layer_packs_for_few_rows_and_for_many():
+    layer = gw.nn.GRU(20, 128).eval()
+    inputs = [torch.randn(3, rows, 20) for rows in (4, 40, 4, 40)]
+    with torch.no_grad():
+        want = [layer(x)[0] for x in inputs]
+        frozen = gw.freeze(layer)
+        assert all(frozen(x)[0].equal(y) for x, y in zip(inputs, want, strict=True))

@@ -95,7 +95,9 @@ def explain(weight: Tensor, *, bf16: bool, backend: Backend = "auto") -> KernelC
         return KernelChoice("reference", "torch", f"the native kernel cannot run {obstacle}")
     products = "products in bfloat16, sums in float32; " if bf16 else ""
     sizes = (LARGE[0], weight.shape[1], len(weight))
-    if product_precision(weight.dtype, sizes, bf16=bf16) is IN_PARTS:
+    # The kernel takes bfloat16 in float32.
+    dtype = torch.float32 if weight.dtype is torch.bfloat16 else weight.dtype
+    if product_precision(dtype, sizes, bf16=bf16) is IN_PARTS:
         products = products_in_parts(f"{LARGE[0]} rows")
     others = "take the reference" if name == "auto" else f"raise, since {by} asks for native"
     return KernelChoice(

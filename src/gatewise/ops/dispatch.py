@@ -231,7 +231,7 @@ def explain(
         )
     hidden = weights[0].shape[0] // CELLS[cell].gates
     if kernels.in_parts(cell, weights[0].dtype, options, hidden):
-        products = products_in_parts(f"{kernels.LARGE[0]} rows in a step")
+        products = products_in_parts(f"{kernels.LARGE.rows} rows a step on average")
     chosen = "asked for by GATEWISE_ISA" if os.environ.get("GATEWISE_ISA") else "the best here"
     others = "take the reference" if name == "auto" else f"raise, since {by} asks for native"
     return KernelChoice(

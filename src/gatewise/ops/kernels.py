@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 import torch
 
@@ -65,18 +66,31 @@ def isa_name(*, bf16: bool = False, cell: str | None = None, plain: bool = True)
     return isa
 
 
-LARGE = (32, 128, 256)
-"""Rows in a step on average, hidden units, and these times gates, from which float32 is multiplied
-in tile registers, where there are any: packing and registers that are not full cost more below
-(measured)."""
+class LargeLayer(NamedTuple):
+    """Sizes of a layer.
+
+    Args:
+        rows: In a step, on average over its steps.
+        units: H.
+        columns: H times gates.
+    """
+
+    rows: int
+    units: int
+    columns: int
+
+
+LARGE = LargeLayer(rows=32, units=128, columns=256)
+"""From which on float32 is multiplied in tile registers, where there are any: packing and registers
+that are not full cost more below (measured)."""
 
 
 def in_parts(cell: str, dtype: torch.dtype, options: CellOptions, hidden: int) -> bool:
     """Say whether a layer multiplies float32 in tile registers, in steps of enough rows."""
     if IN_PARTS not in KERNELS or cell not in AMX_CELLS or options.bf16 or not options.plain:
         return False
-    large = hidden >= LARGE[1] and hidden * reference.CELLS[cell].gates >= LARGE[2]
-    return large and dtype is torch.float32
+    large = hidden >= LARGE.units and hidden * reference.CELLS[cell].gates >= LARGE.columns
+    return large and dtype in (torch.float32, torch.bfloat16)  # which kernels take in float32
 
 
 def precision_of(dtype: torch.dtype, options: CellOptions) -> _native.Dtype:

@@ -255,10 +255,10 @@ class _Call:
         )
         self.sizes = sizes = _sizes(operands)
         self.dtype = precision_of(operands.x.dtype, operands.options)
-        steps_of_rows = sizes.T * sizes.B if lengths is None else int(lengths.sum())
-        rows, *_ = kernels.LARGE
-        if steps_of_rows >= rows * sizes.T and kernels.in_parts(cell, x.dtype, options, sizes.H):
-            self.dtype = kernels.IN_PARTS
+        if kernels.in_parts(cell, x.dtype, options, sizes.H):
+            rows_in_all = sizes.T * sizes.B if lengths is None else int(lengths.sum())
+            if rows_in_all >= kernels.LARGE.rows * sizes.T:
+                self.dtype = kernels.IN_PARTS
         self.kernels = KERNELS[self.dtype]
         split = operands.split(operands.weights)
         self.layers = [self._layer(d, split[d]) for d in range(self.sizes.D)]
