@@ -199,6 +199,14 @@ def test_short_windows_count_less(tmp_path: Path) -> None:
         assert step.objective.item() == pytest.approx(step.total.item() * length / 20, rel=1e-5)
 
 
+@pytest.mark.parametrize("adversary", ["fgm", "vat"])
+def test_an_adversary_in_mixed_precision(adversary: Any) -> None:
+    fields: dict[str, Any] = {"adversarial": adversary, "max_epochs": 2}
+    mixed = quick(**fields, precision="bf16-mixed").fit(sentences(), progress=False)
+    full = quick(**fields).fit(sentences(), progress=False)
+    assert mixed.history_[-1].train_loss == pytest.approx(full.history_[-1].train_loss, rel=0.02)
+
+
 @pytest.mark.parametrize("changes", [{}, {"cell": "gru", "weight_dropout": 0.3}, {"cell": "mlstm"}])
 def test_a_stopped_fit_goes_on_to_the_same_bits(
     changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from lightning.fabric import Fabric
+from lightning.fabric import Fabric, wrappers
 from torch import Tensor, nn
 
 from gatewise.errors import InvalidStateError, InvalidValueError
@@ -53,6 +53,20 @@ class FitJob:
     progress: bool = False
     monitor: str = "loss"
     mode: Mode = "min"
+
+
+@contextmanager
+def _own_gradients() -> Iterator[None]:
+    """Let a task take gradients inside its loss, as an adversary does.
+
+    Fabric lets nothing but its own backward through a network of mixed precision, lest the scale of
+    the loss be forgotten: that of the step, which those of a task do not touch.
+    """
+    wrappers._in_fabric_backward = True  # noqa: SLF001 - it offers no other way
+    try:
+        yield
+    finally:
+        wrappers._in_fabric_backward = False  # noqa: SLF001
 
 
 class FitLoop:
@@ -177,10 +191,11 @@ class FitLoop:
     def _loss_of_shard(self, indices: Tensor) -> StepLoss:
         """Loss of this process's part of a global batch."""
         rank, world = self._fabric.global_rank, self._fabric.world_size
-        if rank < len(indices):
-            return self._job.task.loss(self._wrapped, indices[rank::world])
-        # More processes than samples: DDP waits for every gradient, so give one that is zero.
-        total, weight, objective = self._job.task.loss(self._wrapped, indices[:1])
+        with _own_gradients():
+            if rank < len(indices):
+                return self._job.task.loss(self._wrapped, indices[rank::world])
+            # More processes than samples: DDP waits for every gradient, so give one that is zero.
+            total, weight, objective = self._job.task.loss(self._wrapped, indices[:1])
         return StepLoss(total * 0, weight * 0, None if objective is None else objective * 0)
 
     def _sum_over_processes(
