@@ -59,11 +59,17 @@ class PartTiles {
   Buffer<uint32_t> tiles_;
 };
 
+// What a product calls into the second-level cache meanwhile, a quarter of its lines after each of four parts.
+struct Ahead {
+  const uint32_t* at = nullptr;
+  int quarter = 0;  // lines for every step of the product
+};
+
 // to[r][c] = start[r][c] + sum over `steps` of left[first_row + r][k] · right[k][first_column + c] for
 // r, c < 32; both firsts count registers and are even. start.step is from 16 columns to the next.
 inline void multiply_parts(float* to, int64_t stride, const TileStart& start, int64_t steps,
                            const PartTiles& left, int64_t first_row, const PartTiles& right,
-                           int64_t first_column) {
+                           int64_t first_column, Ahead ahead = {}) {
   shape_tiles(16, amx_pairs);
   if (start.from) {
     const auto from = [&](int row, int column) {
@@ -89,11 +95,14 @@ inline void multiply_parts(float* to, int64_t stride, const TileStart& start, in
       multiply_tiles<0, 4, 6>(), multiply_tiles<1, 4, 7>();
       multiply_tiles<2, 5, 6>(), multiply_tiles<3, 5, 7>();
     };
+    const auto fetch = [&] {
+      for (int line = 0; line < ahead.quarter; ++line, ahead.at += 16) __builtin_prefetch(ahead.at, 0, 2);
+    };
     // In an order that changes one operand at a time.
-    take_left(0), take_right(2), multiply();
-    take_right(1), multiply();
-    take_left(1), multiply();
-    take_right(0), multiply();
+    take_left(0), take_right(2), multiply(), fetch();
+    take_right(1), multiply(), fetch();
+    take_left(1), multiply(), fetch();
+    take_right(0), multiply(), fetch();
     take_left(2), multiply();
     take_left(0), multiply();
   }

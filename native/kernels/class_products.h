@@ -40,8 +40,10 @@ class ClassProducts : public ClassBlocks<Number<P>, 96> {
   using Rows = RowBlock<P>;
   using Base::block;
 
-  // Whether outputs are made once more for their gradients rather than kept.
-  static constexpr bool makes_again = false;
+  // Whether outputs are made once more for their gradients rather than kept, but for some perhaps; and the classes
+  // that come at once.
+  static constexpr bool makes_again = false, keeps_some = false;
+  static constexpr int64_t classes_at_once = 1;
   static_assert(block % (tile_rows<F> * group<P>) == 0);
 
   ClassProducts(const CrossEntropy& call, const RowBlock<P>& rows)
@@ -64,10 +66,9 @@ class ClassProducts : public ClassBlocks<Number<P>, 96> {
       }
   }
 
-  // z = bias + W·x of a tile of rows.
-  void make_outputs(int64_t b, int64_t tile, T* z) const {
+  // z = bias + W·x of a tile of rows, whose outputs for the next class are `stride` numbers behind.
+  void make_outputs(int64_t b, int64_t tile, T* z, int64_t stride) const {
     const Chunks tiles = rows_.tiles();
-    T* const at = z + tiles.first_vector(tile) * N;
     for_tiles<F>(tiles.vectors_in(tile), classes_in(b), [&](auto R, auto NV, int64_t i) {
       Tile<T, R, NV> sums;
       RowPointers<P, R> a;
@@ -78,7 +79,7 @@ class ClassProducts : public ClassBlocks<Number<P>, 96> {
       }
       multiply(sums, a, rows_.depth, rows_.along_rows(tile));
       for (int r = 0; r < R; ++r)
-        for (int v = 0; v < NV; ++v) store(at + (i + r) * rows_.stride + v * N, sums.v[r][v]);
+        for (int v = 0; v < NV; ++v) store(z + (i + r) * stride + v * N, sums.v[r][v]);
     });
   }
 

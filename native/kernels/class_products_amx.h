@@ -14,7 +14,8 @@ class ClassProducts<Bf16> : public ClassBlocks<float, 128> {
 
  public:
   using Rows = RowBlock<Bf16>;
-  static constexpr bool makes_again = true;
+  static constexpr bool makes_again = true, keeps_some = false;
+  static constexpr int64_t classes_at_once = 1;
   static_assert(block % (2 * amx_pairs) == 0);
 
   ClassProducts(const CrossEntropy& call, const RowBlock<Bf16>& rows)
@@ -32,13 +33,12 @@ class ClassProducts<Bf16> : public ClassBlocks<float, 128> {
     }
   }
 
-  void make_outputs(int64_t b, int64_t tile, float* z) const {
+  void make_outputs(int64_t b, int64_t tile, float* z, int64_t stride) const {
     const Chunks tiles = rows_.tiles();
-    float* const at = z + tiles.first_vector(tile) * N;
     const uint32_t* panel = rows_.along_rows(tile);
     with_constant<tile_vectors>(tiles.vectors_in(tile), [&](auto NV) {
       for_tiles_of(classes_in(b), [&](int64_t i, int count) {
-        multiply_amx<NV, 1>(at + i * rows_.stride, rows_.stride, {bias_.get() + i * N, N, 0}, count, 1,
+        multiply_amx<NV, 1>(z + i * stride, stride, {bias_.get() + i * N, N, 0}, count, 1,
                             rows_.depth, right_matrix(panel, NV * N),
                             rows_from(weights_.get() + i * depth_, depth_));
       });

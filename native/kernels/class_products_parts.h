@@ -62,7 +62,8 @@ class ClassProducts<Bf16x6> : public ClassBlocks<float, 128> {
 
  public:
   using Rows = RowsInParts;
-  static constexpr bool makes_again = true;
+  static constexpr bool makes_again = true, keeps_some = true;
+  static constexpr int64_t classes_at_once = 2 * N;
   static_assert(block % (2 * amx_pairs) == 0);
 
   ClassProducts(const CrossEntropy& call, const Rows& rows)
@@ -84,13 +85,13 @@ class ClassProducts<Bf16x6> : public ClassBlocks<float, 128> {
     }
   }
 
-  void make_outputs(int64_t b, int64_t tile, float* z) const {
+  void make_outputs(int64_t b, int64_t tile, float* z, int64_t stride) const {
     const Chunks tiles = rows_.tiles();
     const int64_t first = tiles.first_vector(tile);
     for (int64_t v = first; v < first + tiles.vectors_in(tile); v += 2)
       for (int64_t i = 0; i < classes_in(b); i += 2 * N)
-        multiply_parts(z + i * rows_.stride + v * N, rows_.stride, {bias_.get() + i * N, N, 0},
-                       weights_.steps(), weights_, i / N, rows_.along_rows, v);
+        multiply_parts(z + i * stride + (v - first) * N, stride, {bias_.get() + i * N, N, 0}, weights_.steps(),
+                       weights_, i / N, rows_.along_rows, v, behind(rows_.along_rows, v, tiles.vectors, i));
   }
 
   // Behind the last class outputs are zero, and so are their gradients.
@@ -127,12 +128,13 @@ class ClassProducts<Bf16x6> : public ClassBlocks<float, 128> {
         const int64_t rows = std::min<int64_t>(2 * N, classes_in(b) - i);
         const int64_t width = std::min<int64_t>(2 * N, H - c * N);
         float* to = out + i * H + c * N;
+        const Ahead ahead = behind(rows_.along_columns, c, columns_, i);
         if (rows == 2 * N && width == 2 * N) {
-          multiply_parts(to, H, {first ? nullptr : to, H, N}, steps, dz_, i / N, rows_.along_columns, c);
+          multiply_parts(to, H, {first ? nullptr : to, H, N}, steps, dz_, i / N, rows_.along_columns, c, ahead);
           continue;
         }
         float sums[2 * N * 2 * N];
-        multiply_parts(sums, 2 * N, {nullptr, 0, 0}, steps, dz_, i / N, rows_.along_columns, c);
+        multiply_parts(sums, 2 * N, {nullptr, 0, 0}, steps, dz_, i / N, rows_.along_columns, c, ahead);
         for (int64_t r = 0; r < rows; ++r)
           for (int64_t k = 0; k < width; ++k)
             to[r * H + k] = sums[r * 2 * N + k] + (first ? 0.f : to[r * H + k]);
@@ -141,6 +143,15 @@ class ClassProducts<Bf16x6> : public ClassBlocks<float, 128> {
 
  private:
   static int64_t padded(int64_t classes) { return ceil_div(classes, 2 * N) * 2 * N; }
+
+  // Of the two registers' columns behind `at`, or of the first ones behind the last: what the product with the
+  // classes from i on calls, so that those of a whole block call all. They come from the third-level cache, too late
+  // for products that wait for them.
+  static Ahead behind(const PartTiles& tiles, int64_t at, int64_t count, int64_t i) {
+    constexpr int lines = 2 * float_parts * 16 / int(block / (2 * N));  // of a step
+    const uint32_t* const next = tiles.line(at + 2 < count ? at + 2 : 0, 0, 0, 0);
+    return {next + i / (2 * N) * tiles.steps() * lines * 16, lines / 4};
+  }
 
   // 32 classes of weights_, whose pairs are neighbours along the columns, with pairs along the classes, a row
   // for each column.

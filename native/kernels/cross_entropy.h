@@ -3,9 +3,10 @@
 //
 // For a block of rows of x the outputs of all classes are made once, kept as exponentials, and turned in
 // place into their gradients, which the two products of backward read from the cache, a block of classes
-// at a time; or, where products are cheap, made once more for that. They lie as [class][row]: weights are
-// then read as they are, the vectors of the first product are rows of x, and the maxima and sums of the
-// softmax run lane by lane. Threads share the classes; each has a sum of its own for the gradient of x.
+// at a time; or, where products are cheap, made once more for that, but for those that found room where the
+// gradient of the weights is to lie. They lie as [class][row]: weights are then read as they are, the vectors
+// of the first product are rows of x, and the maxima and sums of the softmax run lane by lane. Threads share
+// the classes; each has a sum of its own for the gradient of x.
 //
 // Sources: Wijmans et al. 2024 (arXiv:2411.09009) for gradients without the outputs; label smoothing:
 // Szegedy et al. 2016, in torch's form (1-ε)·(lse - z_t) + ε·(lse - mean z).
@@ -42,6 +43,13 @@ class LinearCrossEntropy {
   static constexpr int N = Simd<T>::lanes;
   static constexpr int64_t class_block = ClassProducts<P>::block;
   static constexpr bool makes_again = ClassProducts<P>::makes_again;
+
+  // Outputs of a block of classes, [class][row], from some row on.
+  struct Outputs {
+    T* at;
+    int64_t stride;
+    T* of_class(int64_t i) const { return at + i * stride; }
+  };
 
  public:
   LinearCrossEntropy(const CrossEntropy& call, int threads)
@@ -122,11 +130,24 @@ class LinearCrossEntropy {
     }
   }
 
-  // The outputs of one class of a block, a row after the other.
-  T* z(Own& own, int64_t b, int64_t i) const {
-    return makes_again ? own.z.get() + i * rows_.stride
-                       : z_.get() + (b * class_block + i) * rows_.stride;
+  // Those of block b, from row r on.
+  Outputs outputs(Own& own, int64_t b, int64_t r) const {
+    if constexpr (!makes_again) return {z_.get() + b * class_block * rows_.stride + r, rows_.stride};
+    if (!keeps(b, r)) return {own.z.get() + r, rows_.stride};
+    return {static_cast<T*>(call_.grad_weight) + b * class_block * call_.input + r, kept_rows()};
   }
+
+  // Of the rows that come first, a tile of row r is kept in the gradient of the weights, which has as many numbers
+  // for a class, until this is written. Products make whole steps of classes.
+  bool keeps(int64_t b, int64_t r) const {
+    return call_.grad_weight && rows_.first() == 0 && r < kept_rows() &&
+           classes_in(b) % ClassProducts<P>::classes_at_once == 0;
+  }
+  int64_t kept_rows() const {
+    constexpr int64_t tile = tile_vectors * N;
+    return ClassProducts<P>::keeps_some ? call_.input / tile * tile : 0;
+  }
+
   int64_t classes_in(int64_t b) const {
     return std::min(class_block, call_.classes - b * class_block);
   }
@@ -140,32 +161,33 @@ class LinearCrossEntropy {
     }
   }
 
-  // The outputs of a block of classes and what the softmax wants to know of them; if they are kept, as
+  // The outputs of a block of classes and what the softmax wants to know of them; if all are kept, as
   // exponentials.
   void take_outputs(Own& own, int64_t b, const Chunks& tiles) const {
     own.products.take_weights(b);
     for (int64_t tile = 0; tile < tiles.count; ++tile) {
-      own.products.make_outputs(b, tile, z(own, b, 0));
       const int64_t first = tiles.first_vector(tile) * N;
       const int64_t last = first + tiles.vectors_in(tile) * N;
+      const Outputs z = outputs(own, b, first);
+      own.products.make_outputs(b, tile, z.at, z.stride);
       for_targets(b, {first, std::min(last, tiles.columns)},
-                  [&](int64_t r, int64_t i) { picked_.get()[r] = z(own, b, i)[r]; });
-      for (int64_t r = first; r < last; r += N) take_exponentials(own, b, r);
+                  [&](int64_t r, int64_t i) { picked_.get()[r] = z.of_class(i)[r - first]; });
+      for (int64_t r = first; r < last; r += N) take_exponentials(own, b, r, {z.at + r - first, z.stride});
     }
   }
 
-  // Against the largest of the block, which the gradients make up for.
-  void take_exponentials(Own& own, int64_t b, int64_t r) const {
+  // Of the vector of rows r, against the largest of the block, which the gradients make up for.
+  void take_exponentials(Own& own, int64_t b, int64_t r, const Outputs& z) const {
     const int64_t classes = classes_in(b);
     Vec<T> most = broadcast(std::numeric_limits<T>::lowest()), total{}, sum{};
     for (int64_t i = 0; i < classes; ++i) {
-      const Vec<T> y = load(z(own, b, i) + r);
+      const Vec<T> y = load(z.of_class(i));
       most = y > most ? y : most;
       total += y;
     }
     for (int64_t i = 0; i < classes; ++i) {
-      const Vec<T> e = exp<T>(load(z(own, b, i) + r) - most);
-      if (!makes_again) store(z(own, b, i) + r, e);
+      const Vec<T> e = exp<T>(load(z.of_class(i)) - most);
+      if (!makes_again) store(z.of_class(i), e);
       sum += e;
     }
     if (!makes_again) store(shift_.get() + b * rows_.height + r, most);
@@ -197,36 +219,41 @@ class LinearCrossEntropy {
 
   // Turns a block of outputs into their gradients, and multiplies with these.
   void take_gradients(Own& own, int64_t b, const Chunks& tiles, bool first_block) const {
-    if constexpr (makes_again) {
-      own.products.take_weights(b);
-      for (int64_t tile = 0; tile < tiles.count; ++tile)
-        own.products.make_outputs(b, tile, z(own, b, 0));
-    }
-    const T even = T(call_.smoothing / double(call_.classes));
-    for (int64_t r = 0; r < tiles.vectors * N; r += N) {
-      const Vec<T> most = load(most_.get() + r), less = load(scale_.get() + r) * even;
-      Vec<T> by = load(share_.get() + r);
-      if constexpr (!makes_again) by *= exp<T>(load(shift_.get() + b * rows_.height + r) - most);
-      for (int64_t i = 0; i < classes_in(b); ++i) {
-        T* const at = z(own, b, i) + r;
-        const Vec<T> e = makes_again ? exp<T>(load(at) - most) : load(at);
-        store(at, e * by - less);
-      }
+    if constexpr (makes_again) own.products.take_weights(b);
+    const Outputs dz = makes_again ? Outputs{own.z.get(), rows_.stride} : outputs(own, b, 0);
+    for (int64_t tile = 0; tile < tiles.count; ++tile) {
+      const int64_t first = tiles.first_vector(tile) * N;
+      const Outputs z = outputs(own, b, first);
+      if (makes_again && !keeps(b, first)) own.products.make_outputs(b, tile, z.at, z.stride);
+      for (int64_t r = 0; r < tiles.vectors_in(tile) * N; r += N)
+        take_gradients(b, first + r, {z.at + r, z.stride}, {dz.at + first + r, dz.stride});
     }
     for_targets(b, {0, tiles.columns}, [&](int64_t r, int64_t i) {
-      z(own, b, i)[r] -= scale_.get()[r] * T(1 - call_.smoothing);
+      dz.of_class(i)[r] -= scale_.get()[r] * T(1 - call_.smoothing);
     });
     const bool first_rows = rows_.first() == 0;
-    if (call_.grad_bias) add_grad_bias(own, b, tiles.vectors * N, first_rows);
-    own.products.take_gradients(b, z(own, b, 0));
+    if (call_.grad_bias) add_grad_bias(b, dz, tiles.vectors * N, first_rows);
+    own.products.take_gradients(b, dz.at);
     if (call_.grad_x) own.products.add_grad_x(b, first_block);
     if (call_.grad_weight) own.products.add_grad_weight(b, first_rows);
   }
 
-  void add_grad_bias(Own& own, int64_t b, int64_t width, bool first) const {
+  // Of the vector of rows r, but for the target's part.
+  void take_gradients(int64_t b, int64_t r, const Outputs& z, const Outputs& dz) const {
+    const T even = T(call_.smoothing / double(call_.classes));
+    const Vec<T> most = load(most_.get() + r), less = load(scale_.get() + r) * even;
+    Vec<T> by = load(share_.get() + r);
+    if constexpr (!makes_again) by *= exp<T>(load(shift_.get() + b * rows_.height + r) - most);
+    for (int64_t i = 0; i < classes_in(b); ++i) {
+      const Vec<T> y = load(z.of_class(i));
+      store(dz.of_class(i), (makes_again ? exp<T>(y - most) : y) * by - less);
+    }
+  }
+
+  void add_grad_bias(int64_t b, const Outputs& dz, int64_t width, bool first) const {
     for (int64_t i = 0; i < classes_in(b); ++i) {
       Vec<T> sum{};
-      for (int64_t r = 0; r < width; r += N) sum += load(z(own, b, i) + r);
+      for (int64_t r = 0; r < width; r += N) sum += load(dz.of_class(i) + r);
       T& out = static_cast<T*>(call_.grad_bias)[b * class_block + i];
       T all = first ? T(0) : out;
       for (int lane = 0; lane < N; ++lane) all += sum[lane];

@@ -175,8 +175,8 @@ void test_sizes(const Kernels& kernels, bool few, Dtype dtype) {
         test_task<T>(kernels, {rows, input, classes, seed % 3 != 0, seed % 2 == 0, seed % 3 == 1 ? 0.1 : 0.0, dtype},
                      seed);
       }
-  // So many rows that tile registers, too, take them in two goes.
-  for (const int64_t classes : {40, 130}) test_task<T>(kernels, {2100, 48, classes, true, false, 0.1, dtype}, 8);
+  // So many rows that tile registers, too, take them in two goes, and columns enough to keep some outputs.
+  for (const int64_t classes : {40, 290}) test_task<T>(kernels, {2100, 80, classes, true, false, 0.1, dtype}, 8);
 }
 
 // The right layer on numbers that were tampered with.
