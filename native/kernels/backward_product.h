@@ -20,6 +20,14 @@ GATEWISE_INLINE void multiply_panel(Tile<Number<P>, R, NV>& tile, RowPointers<P,
   }
 }
 
+// A start from nothing.
+struct FromZero {
+  template <typename T, int R, int NV>
+  GATEWISE_INLINE void operator()(Tile<T, R, NV>& tile, int64_t, int r, int v) const {
+    tile.v[r][v] = Vec<T>{};
+  }
+};
+
 // Calls sink(tile, first row) with start + dz[rows]·weights for all tiles of `count` rows, where
 // start(tile, first row, r, v) sets one vector; of dz `columns` columns take part, which begin at
 // element `first` of a row (in tile registers all, and the others meet zeros); none take part in what lies
@@ -48,34 +56,43 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
       const Range panels = even_range(arrays.panels.count, sum, int(sums));
       for_tiles<Factor<P>>(vectors, count, [&](auto R, auto NV, int64_t row) {
         Tile<T, R, NV> tile;
-        T* partial = partials + row * tile_vectors * N;
-        for (int r = 0; r < R; ++r)
-          for (int v = 0; v < NV; ++v)
-            if (sum == 0)
-              start(tile, row, r, v);
-            else
-              tile.v[r][v] = load(partial + (r * NV + v) * N);
+        T* const partial = partials + row * tile_vectors * N;
+        const bool last = sum + 1 == sums;
         RowPointers<P, R> a;
         a.apart = arrays.apart();
         for (int r = 0; r < R; ++r)
           a.row[r] = arrays.dz(panels.first, rows[row + r]) + (in_tiles<P> ? 0 : first / group<P>);
         const Factor<P>* b = weights + panels.first * panel_size;
+        const auto begin = [&] {
+          for (int r = 0; r < R; ++r)
+            for (int v = 0; v < NV; ++v) start(tile, row, r, v);
+        };
 #ifdef __AMX_BF16__
         if constexpr (in_tiles<P>) {  // all panels without leaving the registers
-          T* const sums_so_far = in_memory(tile, 0);
-          multiply_amx<NV, parts<P>>(sums_so_far, NV * N, {sums_so_far, NV * N, N}, R, panels.size(), layout.depth,
-                                     right_panel(layout, b),
+          constexpr bool from_zero = std::is_same_v<std::decay_t<Start>, FromZero>;
+          T* const sums_here = in_memory(tile, 0);
+          if (sum == 0 && !from_zero) begin();
+          const T* const before = sum > 0 ? partial : from_zero ? nullptr : sums_here;
+          multiply_amx<NV, parts<P>>(last ? sums_here : partial, NV * N, {before, NV * N, N}, R, panels.size(),
+                                     layout.depth, right_panel(layout, b),
                                      LeftRows(a.row, a.apart, arrays.panel_size()));
-        } else
+          if (last) sink(tile, row);
+          return;
+        }
 #endif
-          for (int64_t p = panels.first; p < panels.last; ++p, b += panel_size) {
-            // The next panel's rows: other threads have written them, or they lie far apart.
-            for (int r = 0; r < R && p + 1 < panels.last; ++r)
-              prefetch<factors<P>(columns), false>(a.row[r] + arrays.panel_size());
-            multiply_panel<P, Cell, columns>(tile, a, b, hidden - p * Cell::units * N);
-            for (int r = 0; r < R; ++r) a.row[r] += arrays.panel_size();
-          }
-        if (sum + 1 == sums) return sink(tile, row);
+        if (sum == 0)
+          begin();
+        else
+          for (int r = 0; r < R; ++r)
+            for (int v = 0; v < NV; ++v) tile.v[r][v] = load(partial + (r * NV + v) * N);
+        for (int64_t p = panels.first; p < panels.last; ++p, b += panel_size) {
+          // The next panel's rows: other threads have written them, or they lie far apart.
+          for (int r = 0; r < R && p + 1 < panels.last; ++r)
+            prefetch<factors<P>(columns), false>(a.row[r] + arrays.panel_size());
+          multiply_panel<P, Cell, columns>(tile, a, b, hidden - p * Cell::units * N);
+          for (int r = 0; r < R; ++r) a.row[r] += arrays.panel_size();
+        }
+        if (last) return sink(tile, row);
         for (int r = 0; r < R; ++r)
           for (int v = 0; v < NV; ++v) store(partial + (r * NV + v) * N, tile.v[r][v]);
       });
@@ -94,7 +111,7 @@ __attribute__((noinline)) void multiply_dz_to(const GradientArrays<P, Cell>& arr
                                               int64_t width) {
   multiply_dz<P, Cell, columns>(
       arrays, first, partials, hidden, rows, count, weights, vectors,
-      [](auto& tile, int64_t, int r, int v) { tile.v[r][v] = Vec<Number<P>>{}; },
+      FromZero{},
       [&](auto& tile, int64_t row) {
         store_tile(tile, vector, width, [&](int r) { return out[row + r]; });
       });

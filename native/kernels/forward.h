@@ -203,13 +203,9 @@ class Forward : ForwardStep<P, CellOf> {
       for_row_tiles<Factor<P>>(mine.size(), [&](auto R, int64_t first) {
         const int64_t row = mine.first + first;
 #ifdef __AMX_BF16__
-        if constexpr (in_tiles<P>) {
-          T* const z = z_row(scratch, row) + p * input.count * N;
-          const TileStart bias{weights_.bias(p) + input.first * N, 0, N};
-          return multiply_rows<P, input.count>(z, this->z_stride(), bias,
-                                               this->template x_rows<R>(this->x_factors(scratch) + row),
-                                               factors<P>(layer_.input), weights_.ih_panel(p));
-        }
+        if constexpr (in_tiles<P>)
+          return this->multiply_input(z_row(scratch, row) + p * input.count * N, this->z_stride(),
+                                      this->template x_rows<R>(this->x_factors(scratch) + row), p);
 #endif
         Tile<T, R, vectors> tile;
         this->input_product(tile, this->x_factors(scratch) + row, p);

@@ -59,10 +59,24 @@ class ForwardStep {
   GATEWISE_INLINE void input_product(Tile<T, R, vectors>& tile, const Factor<P>* const* rows,
                                      int64_t p) const {
     for (int r = 0; r < R; ++r)
-      for (int v = 0; v < vectors; ++v) tile.v[r][v] = start_of(p, v);
+      for (int v = 0; v < vectors; ++v)
+        if (!(in_tiles<P> && input.has(v))) tile.v[r][v] = start_of(p, v);
+#ifdef __AMX_BF16__
+    if constexpr (in_tiles<P>)
+      return multiply_input(in_memory(tile, input.first), vectors * N, x_rows<R>(rows), p);
+#endif
     multiply_columns<input.first, input.count>(tile, x_rows<R>(rows), factors<P>(layer_.input),
                                                weights_.ih_panel(p));
   }
+
+#ifdef __AMX_BF16__
+  // z = bias + x·W_ihᵀ of some rows, in tile registers, which begin with the bias where it lies.
+  template <int R>
+  GATEWISE_INLINE void multiply_input(T* z, int64_t stride, const RowPointers<P, R>& x, int64_t p) const {
+    multiply_rows<P, input.count>(z, stride, {weights_.bias(p) + input.first * N, 0, N}, x,
+                                  factors<P>(layer_.input), weights_.ih_panel(p));
+  }
+#endif
 
   template <int R>
   GATEWISE_INLINE RowPointers<P, R> x_rows(const Factor<P>* const* rows) const {

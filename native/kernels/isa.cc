@@ -12,7 +12,10 @@
 namespace gatewise {
 namespace GATEWISE_ISA {
 
-// Tile registers are for the cells that compute most; the others take the set below.
+// Tile registers are for the plain cells that compute most; the others take the set below.
+#define GATEWISE_PLAIN(each) \
+  each(lstm) each(gru) each(rnn_tanh) each(rnn_relu) each(min_gru) each(min_gru_positive) each(min_lstm) \
+  each(min_lstm_positive)
 #ifdef __AMX_BF16__
 #define GATEWISE_OTHERS avx512_bf16
 #else
@@ -22,10 +25,11 @@ namespace GATEWISE_ISA {
 }  // namespace GATEWISE_ISA
 namespace GATEWISE_OTHERS {
 GATEWISE_CELLS(GATEWISE_DECLARE)
-extern const CellKernels lstm_options_kernels[], gru_options_kernels[];
+GATEWISE_DECLARE(lstm_options)
+GATEWISE_DECLARE(gru_options)
 }  // namespace GATEWISE_OTHERS
 namespace GATEWISE_ISA {
-extern const CellKernels lstm_kernels[], gru_kernels[], rnn_tanh_kernels[], rnn_relu_kernels[];
+GATEWISE_PLAIN(GATEWISE_DECLARE)
 
 #define GATEWISE_ADDRESS(name) GATEWISE_OTHERS::name##_kernels,
 const CellKernels* const cells[] = {GATEWISE_CELLS(GATEWISE_ADDRESS)};
@@ -39,12 +43,15 @@ Status memory_backward(Dtype dtype, const MatrixMemory& call, const MatrixMemory
 
 // The kernels of a cell; those with options keep what plain ones have no room for.
 const CellKernels& cell(Dtype dtype, Cell which, bool options) {
-  const CellKernels* found = cells[int(which)];
-  if (which == Cell::lstm) found = options ? GATEWISE_OTHERS::lstm_options_kernels : lstm_kernels;
-  if (which == Cell::gru) found = options ? GATEWISE_OTHERS::gru_options_kernels : gru_kernels;
-  if (which == Cell::rnn_tanh) found = rnn_tanh_kernels;
-  if (which == Cell::rnn_relu) found = rnn_relu_kernels;
-  return found[int(dtype)];
+  const int at = int(dtype);
+  if (options && which == Cell::lstm) return GATEWISE_OTHERS::lstm_options_kernels[at];
+  if (options && which == Cell::gru) return GATEWISE_OTHERS::gru_options_kernels[at];
+#define GATEWISE_CASE(name) \
+  case Cell::name: return name##_kernels[at];
+  switch (which) {
+    GATEWISE_PLAIN(GATEWISE_CASE)
+    default: return cells[int(which)][at];
+  }
 }
 const CellKernels& cell(Dtype dtype, const Layer& layer) {
   return cell(dtype, layer.cell, layer.options.any);

@@ -40,7 +40,9 @@ inline std::vector<const Kernels*> all_kernels(Dtype dtype = Dtype::float32) {
 
 // The cells that the kernels of a precision have.
 inline std::vector<Cell> cells_of(Dtype dtype) {
-  if (dtype == Dtype::float32_bf16x6) return {Cell::lstm, Cell::gru, Cell::rnn_tanh, Cell::rnn_relu};
+  if (dtype == Dtype::float32_bf16x6)
+    return {Cell::lstm,    Cell::gru,              Cell::rnn_tanh, Cell::rnn_relu,
+            Cell::min_gru, Cell::min_gru_positive, Cell::min_lstm, Cell::min_lstm_positive};
   return {std::begin(all_cells), std::end(all_cells)};
 }
 

@@ -120,6 +120,7 @@ def test_cells_beyond_those_of_tile_registers_say_so():
         ("lstm", plain, "amx"),
         ("gru", plain, "amx"),
         ("rnn_relu", plain, "amx"),
+        ("min_lstm", plain, "amx"),
         ("lstm", other, "avx512_bf16"),
         ("slstm", plain, "avx512_bf16"),
     ):

@@ -110,6 +110,8 @@ def test_what_is_not_finite_stays_in_its_row():
         ("lstm", torch.bfloat16, PLAIN, 128, True),
         ("rnn_tanh", torch.float32, PLAIN, 256, True),
         ("rnn_tanh", torch.float32, PLAIN, 255, False),
+        ("min_gru", torch.float32, PLAIN, 128, True),
+        ("min_gru", torch.float32, PLAIN, 127, False),
         ("lstm", torch.float64, PLAIN, 512, False),
         ("lstm", torch.float32, CellOptions(bf16=True), 512, False),
         ("lstm", torch.float32, CellOptions(peephole=True), 512, False),

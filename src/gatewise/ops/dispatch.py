@@ -227,7 +227,7 @@ def explain(
     elif options.bf16 and isa != kernels.isa_name(bf16=True):
         products = (
             f"{products}no faster than in float32 here: tile registers are for "
-            "the plain LSTM, GRU and RNN; "
+            "the plain LSTM, GRU and RNN and the minimal cells; "
         )
     hidden = weights[0].shape[0] // CELLS[cell].gates
     if kernels.in_parts(cell, weights[0].dtype, options, hidden):

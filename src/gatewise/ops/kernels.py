@@ -45,7 +45,16 @@ def _load_kernels(dtype: _native.Dtype) -> _native.Kernels | None:
 BF16_SETS = ("amx", "avx512_bf16")
 """The instruction sets that multiply in bfloat16; best first."""
 
-AMX_CELLS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+AMX_CELLS = (
+    "lstm",
+    "gru",
+    "rnn_tanh",
+    "rnn_relu",
+    "min_gru",
+    "min_gru_positive",
+    "min_lstm",
+    "min_lstm_positive",
+)
 """The plain cells that ``amx`` has; the others it runs as ``avx512_bf16`` does."""
 
 KERNELS = {
