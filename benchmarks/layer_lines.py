@@ -59,6 +59,49 @@ def _packed_training(contest: Contest, drawn: torch.Tensor) -> Callable[[], None
     return run
 
 
+def last(kind: str, rounds: int) -> str:
+    """Return training in which the last step alone counts, as in a classifier of sequences.
+
+    What goes back fades, in the end into denormal numbers, which processors may take a hundred
+    cycles for; torch flushes them to zero if it is told to.
+    """
+    rows = []
+    for sizes in ((50, 32, 128), (200, 16, 256), (1000, 8, 128)):
+        contest = Contest(Shape(*sizes, kind=kind))
+        turns = {name: _last_step(contest, name) for name in contest.layers}
+        turns["flushed"] = _last_step(contest, "torch", flush=True)
+        took = alternate(turns, max(3, rounds // 3))
+        rows.append(
+            (
+                str(contest.shape),
+                judged(took["torch"] / took["ours"], NEVER_SLOWER),
+                f"{took['flushed'] / took['ours']:.2f}",
+                " / ".join(f"{1e3 * took[name]:.1f}" for name in ("ours", "torch", "flushed")),
+            )
+        )
+    columns = (
+        "training, the last step alone counts",
+        "times torch",
+        "times torch with set_flush_denormal",
+        "ours / torch / flushed, ms",
+    )
+    return f"## {kind}: the last step alone\n\n{markdown(columns, rows)}"
+
+
+def _last_step(contest: Contest, name: str, *, flush: bool = False) -> Callable[[], None]:
+    layer = contest.layers[name]
+    x = contest.x.clone().requires_grad_()
+
+    def run() -> None:
+        layer.zero_grad(set_to_none=True)
+        x.grad = None
+        torch.set_flush_denormal(flush)
+        layer(x)[0][-1].sum().backward()
+        torch.set_flush_denormal(False)
+
+    return run
+
+
 def memory() -> str:
     """Return the peak memory of a training step, each library in a fresh process."""
     T, B, H = 1000, 32, 256

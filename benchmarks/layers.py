@@ -36,7 +36,7 @@ from timing import alternate, burn, peak_flops
 
 from gatewise.ops.kernels import IN_PARTS, KERNELS, LARGE, isa_name
 
-BESIDE_TORCH = ("lengths", "trace", "steps", "cells", "directions", "sweep")
+BESIDE_TORCH = ("lengths", "last", "trace", "steps", "cells", "directions", "sweep")
 PARTS = ("table", *LIBRARIES, "memory", *BESIDE_TORCH)
 IN_BF16 = ("table", "keras")
 OWN_FLOAT32 = 1.5  # how many times faster than in float32 from H = 256 on

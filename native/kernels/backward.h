@@ -35,7 +35,8 @@ class Backward : BackwardStep<P, CellOf> {
 
  private:
   void work(int thread, int team) {
-    const TileScope scope;
+    const TileScope registers;
+    const FlushScope flush;
     const Share share(layer_, this->split_of(team), thread, team, Cell::units, weights_.units, weights_.h,
                       weights_.x);
     const int64_t rows = share.rows.count;

@@ -76,7 +76,8 @@ class LinearCrossEntropy {
   }
 
   void work(int thread, int team) {
-    const TileScope scope;
+    const TileScope registers;
+    const FlushScope flush;
     const Range mine = even_range(blocks_, thread, team);
     Own& own = own_[thread];
     if (thread == 0) clear_outputs();

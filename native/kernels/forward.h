@@ -33,7 +33,8 @@ class Forward : ForwardStep<P, CellOf> {
 
  private:
   void work(int thread, int team) {
-    const TileScope scope;
+    const TileScope registers;
+    const FlushScope flush;
     const Split split = choose_split(layer_, team, panels_.count, panels_.columns());
     const RowShare rows(layer_, split, thread, team);
     const bool by_units = split == Split::units;

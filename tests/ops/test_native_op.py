@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+import gatewise.nn
 from gatewise.errors import InvalidStateError, InvalidValueError
 from gatewise.nn import LSTM
 from support.compare import assert_close, assert_equal
@@ -322,3 +323,22 @@ def test_many_python_threads_at_once(set_threads):
         for _ in range(3):
             for got, want in zip(pool.map(run, cases), expected, strict=True):
                 assert_equal(got, want)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN", "MinGRU", "SLSTM"])
+def test_gradients_that_fade_end_in_zero(kind):
+    # Processors may take a hundred cycles for each number that is too small for a full mantissa.
+    layer, x = getattr(gatewise.nn, kind)(16, 32), torch.randn(700, 4, 16, requires_grad=True)
+    with torch.no_grad():
+        for name, weight in layer.named_parameters():
+            if "bias" in name:
+                weight.zero_()
+    tiny = torch.finfo(torch.float32).tiny
+    faded = {}
+    for backend in ("native", "reference"):
+        layer.backend = backend
+        (grad,) = torch.autograd.grad(layer(x)[0][-1].sum(), x)
+        assert grad[-1].abs().max() > 1e-3
+        faded[backend] = bool(((grad != 0) & (grad.abs() < tiny)).any())
+    assert faded == {"native": False, "reference": True}
+    assert torch.tensor(tiny) / 4 > 0  # the caller's arithmetic is as it was
