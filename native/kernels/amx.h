@@ -164,11 +164,10 @@ GATEWISE_INLINE void multiply_amx(float* to, int64_t stride, const TileStart& st
 // Pieces of a row are `apart` from each other, and parts of it `parts_apart`.
 class LeftRows {
  public:
-  template <int R>
-  GATEWISE_INLINE LeftRows(const uint32_t* const (&row)[R], int64_t parts_apart, int64_t apart = 0)
-      : rows_(row), count_(R), parts_apart_(parts_apart), apart_(apart),
-        bytes_(R > 1 ? 4 * (row[1] - row[0]) : 64) {
-    for (int r = 2; r < R; ++r) even_ &= 4 * (row[r] - row[r - 1]) == bytes_;
+  GATEWISE_INLINE LeftRows(const uint32_t* const* rows, int count, int64_t parts_apart, int64_t apart = 0)
+      : rows_(rows), count_(count), parts_apart_(parts_apart), apart_(apart),
+        bytes_(count > 1 ? 4 * (rows[1] - rows[0]) : 64) {
+    for (int r = 2; r < count; ++r) even_ &= 4 * (rows[r] - rows[r - 1]) == bytes_;
   }
 
   std::pair<const void*, int64_t> operator()(int64_t piece, int64_t k, int part) {

@@ -7,7 +7,7 @@ namespace GATEWISE_ISA {
 
 // tile += one panel of dz times its weights; the last panel may hold fewer units than lanes, and
 // what stands behind them is not read, or, by tile registers, is zero.
-template <typename P, typename Cell, int columns, int R, int NV>
+template <typename P, typename Cell, int columns, typename R, int NV>
 GATEWISE_INLINE void multiply_panel(Tile<Number<P>, R, NV>& tile, RowPointers<P, R> dz,
                                     const Factor<P>* weights, int64_t units) {
   constexpr int N = Simd<Number<P>>::lanes, depth = N / group<P>;
@@ -16,13 +16,13 @@ GATEWISE_INLINE void multiply_panel(Tile<Number<P>, R, NV>& tile, RowPointers<P,
     const int64_t rest = units - (Cell::units > 1 ? i * N : 0);
     if (rest <= 0) return;
     multiply(tile, dz, std::min<int64_t>(depth, factors<P>(rest)), weights);
-    for (int r = 0; r < R; ++r) dz.row[r] += depth;
+    for (int r = 0; r < dz.rows; ++r) dz.row[r] += depth;
   }
 }
 
 // A start from nothing.
 struct FromZero {
-  template <typename T, int R, int NV>
+  template <typename T, typename R, int NV>
   GATEWISE_INLINE void operator()(Tile<T, R, NV>& tile, int64_t, int r, int v) const {
     tile.v[r][v] = Vec<T>{};
   }
@@ -42,8 +42,8 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
   constexpr int N = Simd<T>::lanes;
   if constexpr (columns == 0) {
     for_tiles<Factor<P>>(vectors, count, [&](auto R, auto NV, int64_t row) {
-      Tile<T, R, NV> tile;
-      for (int r = 0; r < R; ++r)
+      Tile<T, decltype(R), NV> tile(R);
+      for (int r = 0; r < R.rows; ++r)
         for (int v = 0; v < NV; ++v) start(tile, row, r, v);
       sink(tile, row);
     });
@@ -55,16 +55,15 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
     for (int sum = 0; sum < sums; ++sum) {
       const Range panels = even_range(arrays.panels.count, sum, int(sums));
       for_tiles<Factor<P>>(vectors, count, [&](auto R, auto NV, int64_t row) {
-        Tile<T, R, NV> tile;
+        Tile<T, decltype(R), NV> tile(R);
         T* const partial = partials + row * tile_vectors * N;
         const bool last = sum + 1 == sums;
-        RowPointers<P, R> a;
-        a.apart = arrays.apart();
-        for (int r = 0; r < R; ++r)
+        RowPointers<P, decltype(R)> a(R, arrays.apart());
+        for (int r = 0; r < R.rows; ++r)
           a.row[r] = arrays.dz(panels.first, rows[row + r]) + (in_tiles<P> ? 0 : first / group<P>);
         const Factor<P>* b = weights + panels.first * panel_size;
         const auto begin = [&] {
-          for (int r = 0; r < R; ++r)
+          for (int r = 0; r < R.rows; ++r)
             for (int v = 0; v < NV; ++v) start(tile, row, r, v);
         };
 #ifdef __AMX_BF16__
@@ -73,9 +72,9 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
           T* const sums_here = in_memory(tile, 0);
           if (sum == 0 && !from_zero) begin();
           const T* const before = sum > 0 ? partial : from_zero ? nullptr : sums_here;
-          multiply_amx<NV, parts<P>>(last ? sums_here : partial, NV * N, {before, NV * N, N}, R, panels.size(),
+          multiply_amx<NV, parts<P>>(last ? sums_here : partial, NV * N, {before, NV * N, N}, R.rows, panels.size(),
                                      layout.depth, right_panel(layout, b),
-                                     LeftRows(a.row, a.apart, arrays.panel_size()));
+                                     LeftRows(a.row, a.rows, a.apart, arrays.panel_size()));
           if (last) sink(tile, row);
           return;
         }
@@ -83,17 +82,17 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
         if (sum == 0)
           begin();
         else
-          for (int r = 0; r < R; ++r)
+          for (int r = 0; r < R.rows; ++r)
             for (int v = 0; v < NV; ++v) tile.v[r][v] = load(partial + (r * NV + v) * N);
         for (int64_t p = panels.first; p < panels.last; ++p, b += panel_size) {
           // The next panel's rows: other threads have written them, or they lie far apart.
-          for (int r = 0; r < R && p + 1 < panels.last; ++r)
+          for (int r = 0; r < R.rows && p + 1 < panels.last; ++r)
             prefetch<factors<P>(columns), false>(a.row[r] + arrays.panel_size());
           multiply_panel<P, Cell, columns>(tile, a, b, hidden - p * Cell::units * N);
-          for (int r = 0; r < R; ++r) a.row[r] += arrays.panel_size();
+          for (int r = 0; r < R.rows; ++r) a.row[r] += arrays.panel_size();
         }
         if (last) return sink(tile, row);
-        for (int r = 0; r < R; ++r)
+        for (int r = 0; r < R.rows; ++r)
           for (int v = 0; v < NV; ++v) store(partial + (r * NV + v) * N, tile.v[r][v]);
       });
     }

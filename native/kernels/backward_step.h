@@ -108,9 +108,10 @@ class BackwardStep {
   template <typename Sink>
   void unproject(int64_t chunk, Pointers& at, int64_t running, int64_t row, Sink&& sink) {
     for_tiles<T>(weights_.units.vectors_in(chunk), running, [&](auto R, auto NV, int64_t j) {
-      Tile<T, R, NV> tile{};
-      RowPointers<T, R> dh;
-      for (int r = 0; r < R; ++r) dh.row[r] = at.dh[row + j + r];
+      Tile<T, decltype(R), NV> tile(R);
+      tile.clear();
+      RowPointers<T, decltype(R)> dh(R);
+      for (int r = 0; r < R.rows; ++r) dh.row[r] = at.dh[row + j + r];
       multiply(tile, dh, layer_.projected, weights_.hr_panel(chunk));
       sink(tile, j);
     });
@@ -173,11 +174,11 @@ class BackwardStep {
             at.dh_n[j]};
   }
 
-  template <int R, int NV>
+  template <typename R, int NV>
   GATEWISE_INLINE void cell_gradient(Arrays& arrays, Pointers& at, const Tile<T, R, NV>& tile,
                                      int64_t vector, int64_t j, int64_t row) {
     constexpr int columns = Cell::vectors / Cell::units;  // of one vector of units
-    for (int r = 0; r < R; ++r)
+    for (int r = 0; r < tile.rows; ++r)
       for (int v = 0; v < NV; ++v) {
         const int64_t p = (vector + v) / Cell::units, first = (vector + v) % Cell::units * columns;
         const int64_t unit = (vector + v) * N, rest = layer_.hidden - unit;

@@ -70,15 +70,15 @@ class ClassProducts : public ClassBlocks<Number<P>, 96> {
   void make_outputs(int64_t b, int64_t tile, T* z, int64_t stride) const {
     const Chunks tiles = rows_.tiles();
     for_tiles<F>(tiles.vectors_in(tile), classes_in(b), [&](auto R, auto NV, int64_t i) {
-      Tile<T, R, NV> sums;
-      RowPointers<P, R> a;
-      for (int r = 0; r < R; ++r) {
+      Tile<T, decltype(R), NV> sums(R);
+      RowPointers<P, decltype(R)> a(R);
+      for (int r = 0; r < R.rows; ++r) {
         a.row[r] = weight_rows_[i + r];
         const T bias = call_.bias ? as<T>(call_.bias)[b * block + i + r] : T(0);
         for (int v = 0; v < NV; ++v) sums.v[r][v] = broadcast<T>(bias);
       }
       multiply(sums, a, rows_.depth, rows_.along_rows(tile));
-      for (int r = 0; r < R; ++r)
+      for (int r = 0; r < R.rows; ++r)
         for (int v = 0; v < NV; ++v) store(z + (i + r) * stride + v * N, sums.v[r][v]);
     });
   }
@@ -101,12 +101,12 @@ class ClassProducts : public ClassBlocks<Number<P>, 96> {
     for (int64_t tile = 0; tile < tiles.count; ++tile) {
       const int64_t row = tiles.first_vector(tile) * N;
       for_tiles<F>(tiles.vectors_in(tile), call_.input, [&](auto R, auto NV, int64_t column) {
-        Tile<T, R, NV> sums;
+        Tile<T, decltype(R), NV> sums(R);
         T* out = grad_x_.get() + column * stride + row;
-        for (int r = 0; r < R; ++r)
+        for (int r = 0; r < R.rows; ++r)
           for (int v = 0; v < NV; ++v) sums.v[r][v] = first ? Vec<T>{} : load(out + r * stride + v * N);
         multiply_outer(sums, pair_rows_.data(), column, factors<P>(classes_in(b)), dz + row, stride);
-        for (int r = 0; r < R; ++r)
+        for (int r = 0; r < R.rows; ++r)
           for (int v = 0; v < NV; ++v) store(out + r * stride + v * N, sums.v[r][v]);
       });
     }
@@ -119,17 +119,18 @@ class ClassProducts : public ClassBlocks<Number<P>, 96> {
     const Chunks& columns = rows_.columns;
     const int64_t depth = factors<P>(rows_.tiles().vectors * N);
     for_row_tiles<F>(classes_in(b), [&](auto R, int64_t i) {
-      RowPointers<P, R> a;
-      for (int r = 0; r < R; ++r) a.row[r] = dz(i + r);
+      RowPointers<P, decltype(R)> a(R);
+      for (int r = 0; r < R.rows; ++r) a.row[r] = dz(i + r);
       const auto row = [&](int r) { return out + (i + r) * call_.input; };
       for (int64_t c = 0; c < columns.count; ++c)
         with_constant<tile_vectors>(columns.vectors_in(c), [&](auto NV) {
           const int64_t k = columns.first_vector(c) * N;
           // What is there comes while the product is made.
-          for (int r = 0; r < R; ++r) prefetch<NV, true>(row(r) + k);
-          Tile<T, R, NV> sums{};
+          for (int r = 0; r < R.rows; ++r) prefetch<NV, true>(row(r) + k);
+          Tile<T, decltype(R), NV> sums(R);
+          sums.clear();
           multiply(sums, a, depth, rows_.along_columns(c));
-          for (int r = 0; r < R && !first; ++r)
+          for (int r = 0; r < R.rows && !first; ++r)
             for (int v = 0; v < NV; ++v)
               sums.v[r][v] += load_part(row(r) + k + v * N, call_.input - k - v * N);
           store_tile(sums, columns.first_vector(c), call_.input, row);

@@ -190,9 +190,9 @@ class Forward : ForwardStep<P, CellOf> {
     });
     for (int64_t p = panels.first; p < panels.last; ++p)
       for_row_tiles<Factor<P>>(count, [&](auto R, int64_t row) {
-        Tile<T, R, vectors> tile;
+        Tile<T, decltype(R), vectors> tile(R);
         this->input_product(tile, this->x_factors(scratch) + row, p);
-        for (int r = 0; r < R; ++r) this->finish_row(scratch, row + r, p, tile.v[r]);
+        for (int r = 0; r < R.rows; ++r) this->finish_row(scratch, row + r, p, tile.v[r]);
       });
     each_step([&](int64_t s, int64_t running, int64_t) {
       this->finish_rows(scratch, rows, s, running, panels, units_of(panels));
@@ -206,11 +206,11 @@ class Forward : ForwardStep<P, CellOf> {
 #ifdef __AMX_BF16__
         if constexpr (in_tiles<P>)
           return this->multiply_input(z_row(scratch, row) + p * input.count * N, this->z_stride(),
-                                      this->template x_rows<R>(this->x_factors(scratch) + row), p);
+                                      this->x_rows(R, this->x_factors(scratch) + row), p);
 #endif
-        Tile<T, R, vectors> tile;
+        Tile<T, decltype(R), vectors> tile(R);
         this->input_product(tile, this->x_factors(scratch) + row, p);
-        for (int r = 0; r < R; ++r)
+        for (int r = 0; r < R.rows; ++r)
           for (int v = 0; v < input.count; ++v)
             store(z_row(scratch, row + r) + (p * input.count + v) * N,
                   tile.v[r][input.first + v]);

@@ -55,34 +55,33 @@ class ForwardStep {
   int64_t z_stride() const { return panels_.count * input.count * N; }
 
   // tile = bias + x·W_ihᵀ; the norms add the bias later.
-  template <int R>
+  template <typename R>
   GATEWISE_INLINE void input_product(Tile<T, R, vectors>& tile, const Factor<P>* const* rows,
                                      int64_t p) const {
-    for (int r = 0; r < R; ++r)
+    for (int r = 0; r < tile.rows; ++r)
       for (int v = 0; v < vectors; ++v)
         if (!(in_tiles<P> && input.has(v))) tile.v[r][v] = start_of(p, v);
 #ifdef __AMX_BF16__
     if constexpr (in_tiles<P>)
-      return multiply_input(in_memory(tile, input.first), vectors * N, x_rows<R>(rows), p);
+      return multiply_input(in_memory(tile, input.first), vectors * N, x_rows(R(tile), rows), p);
 #endif
-    multiply_columns<input.first, input.count>(tile, x_rows<R>(rows), factors<P>(layer_.input),
+    multiply_columns<input.first, input.count>(tile, x_rows(R(tile), rows), factors<P>(layer_.input),
                                                weights_.ih_panel(p));
   }
 
 #ifdef __AMX_BF16__
   // z = bias + x·W_ihᵀ of some rows, in tile registers, which begin with the bias where it lies.
-  template <int R>
+  template <typename R>
   GATEWISE_INLINE void multiply_input(T* z, int64_t stride, const RowPointers<P, R>& x, int64_t p) const {
     multiply_rows<P, input.count>(z, stride, {weights_.bias(p) + input.first * N, 0, N}, x,
                                   factors<P>(layer_.input), weights_.ih_panel(p));
   }
 #endif
 
-  template <int R>
-  GATEWISE_INLINE RowPointers<P, R> x_rows(const Factor<P>* const* rows) const {
-    RowPointers<P, R> x;
-    x.apart = OperandRows<P>::apart(layer_.input);
-    for (int r = 0; r < R; ++r) x.row[r] = rows[r];
+  template <typename R>
+  GATEWISE_INLINE RowPointers<P, R> x_rows(R count, const Factor<P>* const* rows) const {
+    RowPointers<P, R> x(count, OperandRows<P>::apart(layer_.input));
+    for (int r = 0; r < count.rows; ++r) x.row[r] = rows[r];
     return x;
   }
 
@@ -144,10 +143,9 @@ class ForwardStep {
     for (int64_t p = panels.first; p < panels.last; ++p) {
       for_row_tiles<Factor<P>>(mine.size(), [&](auto R, int64_t first) {
         const int64_t row = mine.first + first;
-        Tile<T, R, vectors> tile;
-        RowPointers<P, R> h;
-        h.apart = copied_h_.apart();
-        for (int r = 0; r < R; ++r) h.row[r] = h_factors(scratch)[row + r];
+        Tile<T, decltype(R), vectors> tile(R);
+        RowPointers<P, decltype(R)> h(R, copied_h_.apart());
+        for (int r = 0; r < R.rows; ++r) h.row[r] = h_factors(scratch)[row + r];
 #ifdef __AMX_BF16__
         // Tile registers begin where the input product lies.
         if constexpr (in_tiles<P> && input.count == vectors && state.count == vectors)
@@ -155,14 +153,14 @@ class ForwardStep {
             const TileStart z{stored + row * z_stride() + p * vectors * N, z_stride(), N};
             multiply_rows<P, vectors>(in_memory(tile, 0), vectors * N, z, h, factors<P>(layer_.projected),
                                       weights_.hh_panel(p));
-            for (int r = 0; r < R; ++r) finish(scratch, rows, row + r, p, tile.v[r]);
+            for (int r = 0; r < R.rows; ++r) finish(scratch, rows, row + r, p, tile.v[r]);
             return;
           }
 #endif
         if (x)
           input_product(tile, x + row, p);
         else
-          for (int r = 0; r < R; ++r) {
+          for (int r = 0; r < R.rows; ++r) {
             const T* z = stored + ((row + r) * panels_.count + p) * input.count * N;
             for (int v = 0; v < vectors; ++v)
               tile.v[r][v] = input.has(v) && !rows_.normalises ? load(z + (v - input.first) * N)
@@ -171,7 +169,7 @@ class ForwardStep {
         if constexpr (feeds_back<Cell>)
           multiply_columns<state.first, state.count>(tile, h, factors<P>(layer_.projected),
                                                      weights_.hh_panel(p));
-        for (int r = 0; r < R; ++r) finish(scratch, rows, row + r, p, tile.v[r]);
+        for (int r = 0; r < R.rows; ++r) finish(scratch, rows, row + r, p, tile.v[r]);
       });
     }
   }
@@ -228,10 +226,9 @@ class ForwardStep {
         continue;
       }
       for_row_tiles<Factor<P>>(running, [&](auto R, int64_t row) {
-        Tile<T, R, again.count> tile;
-        RowPointers<P, R> h;
-        h.apart = copied_gated_.apart();
-        for (int r = 0; r < R; ++r) {
+        Tile<T, decltype(R), again.count> tile(R);
+        RowPointers<P, decltype(R)> h(R, copied_gated_.apart());
+        for (int r = 0; r < R.rows; ++r) {
           const int64_t slot = rows.slot(row + r);
           if constexpr (copies)
             h.row[r] = copied_gated_.row(slot);
@@ -240,7 +237,7 @@ class ForwardStep {
           for (int i = 0; i < again.count; ++i) tile.v[r][i] = load(column(row + r, p) + i * N);
         }
         multiply(tile, h, factors<P>(layer_.projected), weights_.again_panel(p));
-        for (int r = 0; r < R; ++r)
+        for (int r = 0; r < R.rows; ++r)
           for (int i = 0; i < again.count; ++i) store(column(row + r, p) + i * N, tile.v[r][i]);
       });
     }
@@ -291,11 +288,12 @@ class ForwardStep {
       const T* panel = weights_.hr_panel(vector);
       with_constant<tile_vectors>(weights_.projection.vectors_in(c), [&](auto NV) {
         for_row_tiles<T>(running, [&](auto R, int64_t row) {
-          Tile<T, R, NV> tile{};
-          RowPointers<T, R> h;
-          for (int r = 0; r < R; ++r) h.row[r] = scratch.h[row + r];
+          Tile<T, decltype(R), NV> tile(R);
+          tile.clear();
+          RowPointers<T, decltype(R)> h(R);
+          for (int r = 0; r < R.rows; ++r) h.row[r] = scratch.h[row + r];
           multiply(tile, h, layer_.hidden, panel);
-          for (int r = 0; r < R; ++r)
+          for (int r = 0; r < R.rows; ++r)
             for (int v = 0; v < NV; ++v) {
               const int64_t column = (vector + v) * N;
               store_part(y_row(s, rows.slot(row + r)) + column, tile.v[r][v],

@@ -24,7 +24,7 @@ enum class Triangle { none, left, left_across, result };
 
 // tile[r][v] += Σ over the depths k of left[row + r][k] · right[k][vector + v]; `across`: of
 // left[k][row + r].
-template <bool across, typename T, int R, int NV>
+template <bool across, typename T, typename R, int NV>
 GATEWISE_INLINE void multiply_rows_of(Tile<T, R, NV>& tile, Matrix<T> left, int64_t row, Matrix<T> right,
                                       int64_t vector, Range depths) {
   constexpr int N = Simd<T>::lanes;
@@ -33,7 +33,7 @@ GATEWISE_INLINE void multiply_rows_of(Tile<T, R, NV>& tile, Matrix<T> left, int6
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) b[v] = load(right.row(k) + (vector + v) * N);
 #pragma GCC unroll 6
-    for (int r = 0; r < R; ++r) {
+    for (int r = 0; r < tile.rows; ++r) {
       const Vec<T> a = broadcast<T>(across ? left.row(k)[row + r] : left.row(row + r)[k]);
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) tile.v[r][v] += a * b[v];
@@ -49,16 +49,16 @@ __attribute__((noinline)) void multiply_into(Matrix<T> out, int64_t rows, int64_
   constexpr int N = Simd<T>::lanes;
   for_row_tiles<T>(rows, [&](auto R, int64_t row) {
     const Range depths{zero == Triangle::left_across ? row : 0,
-                       zero == Triangle::left ? std::min<int64_t>(depth, row + R) : depth};
-    const int64_t width = zero == Triangle::result ? std::min(vectors, (row + R - 1) / N + 1) : vectors;
+                       zero == Triangle::left ? std::min<int64_t>(depth, row + R.rows) : depth};
+    const int64_t width = zero == Triangle::result ? std::min(vectors, (row + R.rows - 1) / N + 1) : vectors;
     for (int64_t vector = 0; vector < width; vector += tile_vectors)
       with_constant<tile_vectors>(int(std::min<int64_t>(tile_vectors, width - vector)), [&](auto NV) {
-        Tile<T, R, NV> tile;
-        for (int r = 0; r < R; ++r)
+        Tile<T, decltype(R), NV> tile(R);
+        for (int r = 0; r < R.rows; ++r)
           for (int v = 0; v < NV; ++v)
             tile.v[r][v] = adds ? load(out.row(row + r) + (vector + v) * N) : Vec<T>{};
         multiply_rows_of<across>(tile, left, row, right, vector, depths);
-        for (int r = 0; r < R; ++r)
+        for (int r = 0; r < R.rows; ++r)
           for (int v = 0; v < NV; ++v) store(out.row(row + r) + (vector + v) * N, tile.v[r][v]);
       });
   });

@@ -22,14 +22,35 @@ template <>
 constexpr int tile_rows<uint32_t> = 16;  // those of a tile register
 #endif
 constexpr int tile_vectors = 4;
+// Whether the registers of a product are not those of vectors.
+template <typename F>
+constexpr bool tiles_in_memory = tile_rows<F> > 6;
 
-template <typename T, int R, int NV>
-struct Tile {
-  Vec<T> v[R][NV];
+// How many rows a tile has: known to the compiler, so that they stand in vector registers, or, of a tile that
+// stays in memory, up to `most`.
+template <int n>
+struct Rows {
+  static constexpr int most = n, rows = n;
+};
+template <int n>
+struct RowsUpTo {
+  static constexpr int most = n;
+  int rows;
+};
+
+template <typename T, typename R, int NV>
+struct Tile : R {
+  explicit GATEWISE_INLINE Tile(R count) : R(count) {}
+  GATEWISE_INLINE void clear() {
+    for (int r = 0; r < this->rows; ++r)
+      for (int n = 0; n < NV; ++n) v[r][n] = Vec<T>{};
+  }
+
+  Vec<T> v[R::most][NV];
 };
 
 // Vector v of the first row, from which the products of amx.h take a tile that is not in registers.
-template <typename T, int R, int NV>
+template <typename T, typename R, int NV>
 GATEWISE_INLINE T* in_memory(Tile<T, R, NV>& tile, int v) {
   return reinterpret_cast<T*>(&tile.v[0][v]);
 }
@@ -52,10 +73,12 @@ struct PanelLayout {
   int64_t step() const { return columns * parts<P> * whole * N; }
 };
 
-template <typename P, int R>
-struct RowPointers {
-  const Factor<P>* row[R];
-  int64_t apart = 0;  // parts of an operand
+template <typename P, typename R>
+struct RowPointers : R {
+  explicit GATEWISE_INLINE RowPointers(R count, int64_t apart = 0) : R(count), apart(apart) {}
+
+  const Factor<P>* row[R::most];
+  const int64_t apart;  // parts of an operand
 };
 
 #ifdef __AMX_BF16__
@@ -67,17 +90,17 @@ RightTiles right_panel(const PanelLayout<P>& layout, const uint32_t* panel, int6
 }
 
 // to[r][v] = start[r][v] + a.row[r]·(column v of the panel), v < count.
-template <typename P, int count, int R>
+template <typename P, int count, typename R>
 GATEWISE_INLINE void multiply_rows(float* to, int64_t stride, const TileStart& start, const RowPointers<P, R>& a,
                                    int64_t depth, const Factor<P>* panel) {
   const PanelLayout<P> layout{whole_depth<P>(depth), count};
-  multiply_amx<count, parts<P>>(to, stride, start, R, 1, layout.depth, right_panel(layout, panel),
-                                LeftRows(a.row, a.apart));
+  multiply_amx<count, parts<P>>(to, stride, start, a.rows, 1, layout.depth, right_panel(layout, panel),
+                                LeftRows(a.row, a.rows, a.apart));
 }
 #endif
 
 // tile[r][first + v] += sum over k of a.row[r][k] · panel[k][v], k < depth, v < count.
-template <int first, int count, typename P, int R, int NV>
+template <int first, int count, typename P, typename R, int NV>
 GATEWISE_INLINE void multiply_columns(Tile<Number<P>, R, NV>& tile, const RowPointers<P, R>& a,
                                       int64_t depth, const Factor<P>* panel) {
   using T = Number<P>;
@@ -94,7 +117,7 @@ GATEWISE_INLINE void multiply_columns(Tile<Number<P>, R, NV>& tile, const RowPoi
 #pragma GCC unroll 4
     for (int v = 0; v < count; ++v) b[v] = load(panel + v * N);
 #pragma GCC unroll 6
-    for (int r = 0; r < R; ++r) {
+    for (int r = 0; r < tile.rows; ++r) {
       const Vec<F> s = broadcast<F>(a.row[r][k]);
 #pragma GCC unroll 4
       for (int v = 0; v < count; ++v)
@@ -104,7 +127,7 @@ GATEWISE_INLINE void multiply_columns(Tile<Number<P>, R, NV>& tile, const RowPoi
 }
 
 // All columns: tile[r][v] += sum over k of a.row[r][k] · panel[k][v].
-template <typename P, int R, int NV>
+template <typename P, typename R, int NV>
 GATEWISE_INLINE void multiply(Tile<Number<P>, R, NV>& tile, const RowPointers<P, R>& a, int64_t depth,
                               const Factor<P>* panel) {
   multiply_columns<0, NV>(tile, a, depth, panel);
@@ -112,7 +135,7 @@ GATEWISE_INLINE void multiply(Tile<Number<P>, R, NV>& tile, const RowPointers<P,
 
 // tile[r][v] += sum over m of rows[m][first + r] · panel[m·stride + v·N]: a product with the
 // transpose of the matrix whose rows are `rows`.
-template <typename T, typename F, int R, int NV>
+template <typename T, typename F, typename R, int NV>
 GATEWISE_INLINE void multiply_outer(Tile<T, R, NV>& tile, const F* const* rows, int64_t first,
                                     int64_t count, const F* panel, int64_t stride) {
   constexpr int N = Simd<T>::lanes;
@@ -123,7 +146,7 @@ GATEWISE_INLINE void multiply_outer(Tile<T, R, NV>& tile, const F* const* rows, 
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) b[v] = load(panel + v * N);
 #pragma GCC unroll 6
-    for (int r = 0; r < R; ++r) {
+    for (int r = 0; r < tile.rows; ++r) {
       const Vec<F> s = broadcast<F>(a[r]);
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) tile.v[r][v] = multiply_add<T, F>(tile.v[r][v], s, b[v]);
@@ -142,14 +165,17 @@ GATEWISE_INLINE void with_constant(int count, F&& f) {
   }
 }
 
-// Splits `count` rows evenly into tiles, so that no ragged tile is left: f(R constant, first row).
-// F: the operands of its product.
+// Splits `count` rows evenly into tiles, so that no ragged tile is left: f(rows, first row), where rows are a
+// constant unless the tile stays in memory. F: the operands of its product.
 template <typename F, typename Function>
 GATEWISE_INLINE void for_row_tiles(int64_t count, Function&& f) {
   int64_t tiles = (count + tile_rows<F> - 1) / tile_rows<F>;
   for (int64_t first = 0; tiles > 0; --tiles) {
     const int rows = int((count - first + tiles - 1) / tiles);
-    with_constant<tile_rows<F>>(rows, [&](auto R) { f(R, first); });
+    if constexpr (tiles_in_memory<F>)
+      f(RowsUpTo<tile_rows<F>>{rows}, first);
+    else
+      with_constant<tile_rows<F>>(rows, [&](auto R) { f(Rows<R>{}, first); });
     first += rows;
   }
 }
@@ -163,11 +189,11 @@ GATEWISE_INLINE void for_tiles(int vectors, int64_t rows, Function&& f) {
 }
 
 // Stores a tile at vector `vector` of the rows row_of(0), row_of(1) …, which have `columns` elements.
-template <typename T, int R, int NV, typename RowOf>
+template <typename T, typename R, int NV, typename RowOf>
 GATEWISE_INLINE void store_tile(const Tile<T, R, NV>& tile, int64_t vector, int64_t columns,
                                 RowOf&& row_of) {
   constexpr int N = Simd<T>::lanes;
-  for (int r = 0; r < R; ++r)
+  for (int r = 0; r < tile.rows; ++r)
     for (int v = 0; v < NV; ++v)
       store_part(row_of(r) + (vector + v) * N, tile.v[r][v], columns - (vector + v) * N);
 }

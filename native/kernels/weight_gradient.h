@@ -33,13 +33,13 @@ class WeightGradient {
            bool first) {
     constexpr int N = Simd<T>::lanes;
     for_row_tiles<F>(depth_, [&](auto R, int64_t k) {
-      Tile<T, R, columns> tile;
+      Tile<T, decltype(R), columns> tile(R);
       T* at = panel(p) + k * width;
-      for (int r = 0; r < R; ++r)
+      for (int r = 0; r < R.rows; ++r)
         for (int v = 0; v < columns; ++v)
           tile.v[r][v] = first ? Vec<T>{} : load(at + (r * columns + v) * N);
       multiply_outer(tile, rows, k, count, dz, stride);
-      for (int r = 0; r < R; ++r)
+      for (int r = 0; r < R.rows; ++r)
         for (int v = 0; v < columns; ++v) store(at + (r * columns + v) * N, tile.v[r][v]);
     });
   }
