@@ -127,13 +127,17 @@ class HeadMemory {
         store(to.row(t) + c, there ? load_part(source + t * step + c, width - c) * factor : Vec<T>{});
       }
   }
-  // And back.
+  // And back, past the caches if they cannot hold all rows until somebody reads them.
   void write(void* to, Matrix<T> from, const Piece& piece, int64_t b, int64_t head, int64_t step,
              int64_t row, T factor = 1) const {
     T* out = static_cast<T*>(to) + piece.first * step + b * row + head * width;
+    const bool whole = ((std::uintptr_t(out) | step * sizeof(T)) % sizeof(Vec<T>) | width % N) == 0;
+    const bool streams = whole && call_.steps * step * int64_t(sizeof(T)) >= streamed_bytes;
     for (int64_t t = 0; t < piece.last - piece.first; ++t, out += step)
-      for (int64_t c = 0; c < features; c += N)
-        store_part(out + c, load(from.row(t) + c) * factor, width - c);
+      for (int64_t c = 0; c < features; c += N) {
+        const Vec<T> v = load(from.row(t) + c) * factor;
+        streams ? stream(out + c, v) : store_part(out + c, v, width - c);
+      }
   }
 
   // The memory of a head as callers have it, value by key, and here, key by value; null for zeros.
@@ -181,6 +185,8 @@ class HeadMemory {
   const double* ms() const { return m_.get(); }
 
  private:
+  static constexpr int64_t streamed_bytes = 4 << 20;
+
   T floor(int64_t t) const { return std::max(least()[t], std::numeric_limits<T>::min()); }
 
   const MatrixMemory& call_;
@@ -216,6 +222,7 @@ class HeadTeam {
         heads.own_[thread].open(b, head);
         heads.work_(heads.own_[thread], b, head, item);
       }
+      stream_fence();
     }, this, threads_);
   }
 

@@ -130,6 +130,29 @@ def test_threads_give_the_same_to_the_bit():
     assert all(part.equal(found[0][name]) for other in found[1:] for name, part in other.items())
 
 
+@pytest.mark.parametrize("width", [32, 27])  # rows of whole lines, and others
+def test_a_large_batch_gives_what_small_ones_do(width):
+    rows = 512  # whose results are written past the caches
+    heads, weight = draw(T, rows, 4 * NH * width, seed=0), draw(T, rows, NH * width, seed=6).float()
+    gates = draw(T, rows, NH, seed=1), draw(T, rows, NH, seed=2)
+    states = draw(rows, NH, width, width, seed=3), draw(rows, NH, width, seed=4)
+    given = [part.float() for part in (heads, *gates, *states, draw(rows, NH, seed=5))]
+
+    def run(first: int, last: int) -> list[Tensor]:
+        own = [part.narrow(0 if i > 2 else 1, first, last - first) for i, part in enumerate(given)]
+        heads, log_i, log_f, *state = (part.detach().requires_grad_() for part in own)
+        with gw.use_backend("native"):
+            read = read_memory(heads, log_i, log_f, tuple(state), None, 16)
+        (read.h.flatten(2) * weight[:, first:last]).sum().backward()
+        return [read.h, heads.grad, log_i.grad, log_f.grad]  # pyright: ignore
+
+    whole = run(0, rows)
+    assert whole[0].numel() * whole[0].element_size() >= 4 << 20
+    pieces = zip(*(run(first, first + 32) for first in range(0, rows, 32)), strict=True)
+    for found, expected in zip(whole, pieces, strict=True):
+        assert torch.equal(found, torch.cat(expected, 1))
+
+
 def test_gradients_of_any_layout():
     layer = MLSTM(3, 8, heads=2).double()
     x = draw(T, B, 3, seed=0).requires_grad_()

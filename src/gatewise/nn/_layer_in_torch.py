@@ -39,6 +39,10 @@ class Steps(NamedTuple):
     reverse: bool
     record: bool
 
+    def of(self, x: Tensor) -> Tensor:
+        """Return these steps of a sequence; a whole one as it is, for backward pads a slice."""
+        return x if self.at == slice(0, len(x)) else x[self.at]
+
 
 class Passed(NamedTuple):
     """What a direction makes of some steps: y T×B×…, the states after them, and what it shows."""

@@ -19,6 +19,7 @@ from gatewise.nn._layout import States
 from gatewise.nn._matrix_memory import MEMORY, memory_shapes, remember
 from gatewise.nn._options import shown_options
 from gatewise.ops import matrix_memory
+from gatewise.ops.projection import project_in_two
 from gatewise.ops.reference.sequence import widen
 
 ForgetGate = Literal["sigmoid", "exponential"]
@@ -231,10 +232,7 @@ class MLSTM(LayerInTorch):
         H = self.hidden_size
 
         def run(steps: Steps, state: States) -> Passed:
-            own = widen(x[steps.at])
-            # Apart, so that the gradient of the first is one tensor, as the kernel writes it.
-            heads = F.linear(own, weight[: 4 * H], None if bias is None else bias[: 4 * H])
-            raw = F.linear(own, weight[4 * H :], None if bias is None else bias[4 * H :])
+            heads, raw = project_in_two(widen(steps.of(x)), weight, bias, 4 * H)
             log_i, f = raw.chunk(2, -1)
             log_f = F.logsigmoid(f) if self.forget_gate == "sigmoid" else f
             h, state, shown = remember(heads, (log_i, log_f), state, steps, self.chunk_size)

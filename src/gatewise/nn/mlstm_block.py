@@ -148,7 +148,7 @@ class MLSTMBlock(ResidualBlock):
     def _direction(self, x: Tensor, layer: int, direction: int) -> Run:  # noqa: ARG002
         def run(steps: Steps, state: States) -> Passed:
             tail, *memory = state
-            own = x[steps.at]
+            own = steps.of(x)
             u, z = self.up(self.norm(own)).chunk(2, -1)
             conv, tail = self.conv(u, tail, steps)
             c = F.silu(conv)

@@ -186,7 +186,7 @@ class Recurrent(LayerInTorch):
         def run(steps: Steps, state: States) -> Passed:
             ran = run_steps(
                 step,
-                given[steps.at],
+                steps.of(given),
                 state,
                 NO_CONTEXT,
                 reverse=steps.reverse,

@@ -133,7 +133,7 @@ class SLSTMBlock(ResidualBlock):
     def _direction(self, x: Tensor, layer: int, direction: int) -> Run:  # noqa: ARG002
         def run(steps: Steps, state: States) -> Passed:
             tail, *cell = state
-            own = x[steps.at]
+            own = steps.of(x)
             u = self.norm(own)
             conv, tail = self.conv(u, tail, steps)
             h, cell, shown = self._remember(torch.cat([F.silu(conv), u], -1), tuple(cell), steps)
