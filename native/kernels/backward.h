@@ -170,12 +170,19 @@ class Backward : BackwardStep<P, CellOf> {
     }
   }
 
+  // Where the weights leave room in the second-level cache, as many rows at a time go through all of them as have
+  // their dz there meanwhile.
   void input_gradient(const Share& share, Arrays& arrays, Pointers& at, int64_t count) {
-    for (int64_t c = share.input_chunks.first; c < share.input_chunks.last; ++c)
-      multiply_dz_to<P, Cell, input.count>(
-          arrays, arrays.input_first, at.partial.get(), layer_.hidden, at.each.data(), count,
-          weights_.ih_panel(c), weights_.x.vectors_in(c), at.dx.data(), weights_.x.first_vector(c),
-          layer_.input);
+    const int64_t row_bytes = panels_.count * arrays.row_size() * int64_t(sizeof(Factor<P>));
+    const int parts = weights_.ih_bytes() > cached_weights ? 1 : int(ceil_div(count * row_bytes, cached_bytes));
+    for (int i = 0; i < parts; ++i) {
+      const Range rows = even_range(count, i, parts);
+      for (int64_t c = share.input_chunks.first; c < share.input_chunks.last; ++c)
+        multiply_dz_to<P, Cell, input.count>(
+            arrays, arrays.input_first, at.partial.get(), layer_.hidden, at.each.data() + rows.first, rows.size(),
+            weights_.ih_panel(c), weights_.x.vectors_in(c), at.dx.data() + rows.first,
+            weights_.x.first_vector(c), layer_.input);
+    }
   }
 
   // The gradients of h0 and c0, from the carried rows of position 0: dh = dz[behind]·W_hh, masked,
@@ -257,6 +264,7 @@ class Backward : BackwardStep<P, CellOf> {
   // Rows of a block: the longer, the rarer are the weight gradients read and written; the shorter,
   // the better dz stays in the cache.
   static constexpr int64_t block_rows = 384;  // about: the blocks of a sequence are even
+  static constexpr int64_t cached_bytes = 1 << 20, cached_weights = 2 << 20;
 
   std::vector<Arrays> arrays_;
   const Buffer<T> behind_cuts_;

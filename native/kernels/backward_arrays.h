@@ -151,6 +151,7 @@ class GradientArrays {
   using InputSum = WeightGradient<P, Cell::input.count>;
   using StateSum = WeightGradient<P, std::max(1, Cell::state.count)>;
   using AgainSum = WeightGradient<P, std::max(1, again_of<Cell>.count)>;
+  using Lending = Piece<P, Cell, Cell::input.count>;
   using ProjectionSum = WeightGradient<T, tile_vectors>;
 
  public:
@@ -166,7 +167,7 @@ class GradientArrays {
         state_first((norms ? 0 : Cell::state.first) * N),
         input_first((norms ? Cell::state.count : Cell::input.first) * N),
         projects_(layer.weight_hr != nullptr), h_width_(ceil_div(layer.projected, N) * N),
-        projected_(layer.projected), dz_(panels.count * panel_size()),
+        projected_(layer.projected), dz_(Lending::count_of(panels.count) * Lending::panels * panel_size()),
         cuts_(cut_rows * panels.count * width),
         carry_c_((rows + 1) * panels.cells()),
         carry_h_(carries_h ? (rows + 1) * std::max(h_width_, panels.padded) : 0),
@@ -177,6 +178,8 @@ class GradientArrays {
         hh(feeds_back<Cell> ? panels.count : 0, layer.projected),
         again(twice<Cell> ? panels.count : 0, layer.projected) {
     if (layer.weight_hr) hr = ProjectionSum(groups(), layer.projected);
+    // What a panel without a partner is multiplied with is zero.
+    if (Lending::lends && panels.count % 2) std::fill_n(dz(panels.count, 0), panel_size(), F(0));
   }
 
   // How the products over so many rows read a panel of dz.
@@ -196,6 +199,8 @@ class GradientArrays {
   F* dz(int64_t panel, int64_t row) const {
     return dz_.get() + panel * panel_size() + row * row_size();
   }
+  // Column i of a row.
+  F* column(int64_t panel, int64_t row, int i) const { return dz(panel, row) + i * N / group<P>; }
   // The sum of the rows behind all cuts, or behind those of row `row`.
   T* cuts(int64_t row, int64_t panel) const {
     return cuts_.get() + (row * panels.count + panel) * width;

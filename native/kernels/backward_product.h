@@ -49,19 +49,20 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
     });
   } else {
     constexpr int64_t cached_bytes = 192 << 10;
-    const PanelLayout<P> layout{(in_tiles<P> ? Cell::vectors : columns) * N / group<P>, vectors};
-    const int64_t panel_size = layout.size();
-    const int64_t sums = ceil_div(arrays.panels.count * panel_size * int64_t(sizeof(T)), cached_bytes);
+    using OnePiece = Piece<P, Cell, columns>;
+    const PanelLayout<P> layout{OnePiece::columns * N / group<P>, vectors};
+    const int64_t piece_size = layout.size(), pieces_in_all = OnePiece::count_of(arrays.panels.count);
+    const int64_t sums = ceil_div(pieces_in_all * piece_size * int64_t(sizeof(T)), cached_bytes);
     for (int sum = 0; sum < sums; ++sum) {
-      const Range panels = even_range(arrays.panels.count, sum, int(sums));
+      const Range pieces = even_range(pieces_in_all, sum, int(sums));
       for_tiles<Factor<P>>(vectors, count, [&](auto R, auto NV, int64_t row) {
         Tile<T, decltype(R), NV> tile(R);
         T* const partial = partials + row * tile_vectors * N;
         const bool last = sum + 1 == sums;
         RowPointers<P, decltype(R)> a(R, arrays.apart());
         for (int r = 0; r < R.rows; ++r)
-          a.row[r] = arrays.dz(panels.first, rows[row + r]) + (in_tiles<P> ? 0 : first / group<P>);
-        const Factor<P>* b = weights + panels.first * panel_size;
+          a.row[r] = arrays.dz(pieces.first * OnePiece::panels, rows[row + r]) + (in_tiles<P> ? 0 : first / group<P>);
+        const Factor<P>* b = weights + pieces.first * piece_size;
         const auto begin = [&] {
           for (int r = 0; r < R.rows; ++r)
             for (int v = 0; v < NV; ++v) start(tile, row, r, v);
@@ -71,10 +72,14 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
           constexpr bool from_zero = std::is_same_v<std::decay_t<Start>, FromZero>;
           T* const sums_here = in_memory(tile, 0);
           if (sum == 0 && !from_zero) begin();
+          LeftRows panels(a.row, a.rows, a.apart, arrays.panel_size());
+          const auto left = [&](int64_t piece, int64_t k, int part) {
+            constexpr int64_t depth = Cell::vectors * N / group<P>;  // of a panel
+            return panels(piece * OnePiece::panels + k / depth, k % depth, part);
+          };
           const T* const before = sum > 0 ? partial : from_zero ? nullptr : sums_here;
-          multiply_amx<NV, parts<P>>(last ? sums_here : partial, NV * N, {before, NV * N, N}, R.rows, panels.size(),
-                                     layout.depth, right_panel(layout, b),
-                                     LeftRows(a.row, a.rows, a.apart, arrays.panel_size()));
+          multiply_amx<NV, parts<P>>(last ? sums_here : partial, NV * N, {before, NV * N, N}, R.rows, pieces.size(),
+                                     layout.depth, right_panel(layout, b), left);
           if (last) sink(tile, row);
           return;
         }
@@ -84,9 +89,9 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
         else
           for (int r = 0; r < R.rows; ++r)
             for (int v = 0; v < NV; ++v) tile.v[r][v] = load(partial + (r * NV + v) * N);
-        for (int64_t p = panels.first; p < panels.last; ++p, b += panel_size) {
+        for (int64_t p = pieces.first; p < pieces.last; ++p, b += piece_size) {
           // The next panel's rows: other threads have written them, or they lie far apart.
-          for (int r = 0; r < R.rows && p + 1 < panels.last; ++r)
+          for (int r = 0; r < R.rows && p + 1 < pieces.last; ++r)
             prefetch<factors<P>(columns), false>(a.row[r] + arrays.panel_size());
           multiply_panel<P, Cell, columns>(tile, a, b, hidden - p * Cell::units * N);
           for (int r = 0; r < R.rows; ++r) a.row[r] += arrays.panel_size();

@@ -19,9 +19,9 @@ class BackwardWeights {
       : layer_(layer), wants_x_(wants_x), panels_(ceil_div(layer.hidden, Cell::units * N)),
         units(Chunks::balanced(layer.hidden, N, team, Cell::units)),
         h(Chunks::balanced(layer.projected, N, team, Cell::units)),
-        x(Chunks::balanced(layer.input, N, team)), hh_(h.vectors * N * depth(state)),
-        again_(h.vectors * N * depth(again)),
-        ih_(wants_x ? x.vectors * N * depth(input) : 0),
+        x(Chunks::balanced(layer.input, N, team)), hh_(h.vectors * N * depth<state.count>()),
+        again_(h.vectors * N * depth<again.count>()),
+        ih_(wants_x ? x.vectors * N * depth<input.count>() : 0),
         hr_(layer.weight_hr ? units.vectors * N * layer.projected : 0) {}
 
   void pack(int thread, int team) const {
@@ -30,12 +30,12 @@ class BackwardWeights {
       for (int64_t c = mine.first; c < mine.last; ++c) pack_one(c);
     };
     chunks(h, [&](int64_t c) {
-      Pack::gate_rows_chunk(state, hh_panel(c), as<T>(layer_.weight_hh), h, c, layer_.hidden);
-      Pack::gate_rows_chunk(again, again_panel(c), as<T>(layer_.weight_hh), h, c, layer_.hidden);
+      Pack::template gate_rows_chunk<state.count>(state, hh_panel(c), as<T>(layer_.weight_hh), h, c, layer_.hidden);
+      Pack::template gate_rows_chunk<again.count>(again, again_panel(c), as<T>(layer_.weight_hh), h, c, layer_.hidden);
     });
     if (wants_x_)
       chunks(x, [&](int64_t c) {
-        Pack::gate_rows_chunk(input, ih_panel(c), as<T>(layer_.weight_ih), x, c, layer_.hidden);
+        Pack::template gate_rows_chunk<input.count>(input, ih_panel(c), as<T>(layer_.weight_ih), x, c, layer_.hidden);
       });
     if (layer_.weight_hr)
       chunks(units, [&](int64_t c) {
@@ -43,17 +43,20 @@ class BackwardWeights {
       });
   }
 
-  F* hh_panel(int64_t c) const { return hh_.get() + h.first_vector(c) * N * depth(state); }
-  F* again_panel(int64_t c) const { return again_.get() + h.first_vector(c) * N * depth(again); }
-  F* ih_panel(int64_t c) const { return ih_.get() + x.first_vector(c) * N * depth(input); }
+  F* hh_panel(int64_t c) const { return hh_.get() + h.first_vector(c) * N * depth<state.count>(); }
+  F* again_panel(int64_t c) const { return again_.get() + h.first_vector(c) * N * depth<again.count>(); }
+  F* ih_panel(int64_t c) const { return ih_.get() + x.first_vector(c) * N * depth<input.count>(); }
+  int64_t ih_bytes() const { return x.vectors * N * depth<input.count>() * int64_t(sizeof(F)); }
   T* hr_panel(int64_t c) const {
     return hr_.get() + units.first_vector(c) * N * layer_.projected;
   }
 
  private:
-  // Operands along the sums of a product, as they lie in memory.
-  int64_t depth(const Part& part) const {
-    return panels_ * PanelLayout<P>{Pack::rows_of(part) / group<P>, 1}.size() / N;
+  // Operands along the sums of the product with a part of so many columns, as they lie in memory.
+  template <int count>
+  int64_t depth() const {
+    using OnePiece = Piece<P, Cell, count>;
+    return OnePiece::count_of(panels_) * PanelLayout<P>{OnePiece::columns * N / group<P>, 1}.size() / N;
   }
 
   const Layer& layer_;

@@ -47,6 +47,26 @@ struct Chunks {
   }
 };
 
+// How the columns of panels of gradients follow each other in a product with transposed weights. Tile registers
+// take two columns in a step: of a cell with three, two panels are a piece of three steps, in which an even panel has
+// lent the place of its fourth column to the third of the next.
+template <typename P, typename Cell, int count>
+struct Piece {
+  static constexpr bool lends = in_tiles<P> && !feeds_back<Cell> && Cell::vectors == 4 && count == 3;
+  static constexpr int panels = lends ? 2 : 1;
+  static constexpr int columns = lends ? 6 : in_tiles<P> && count > 0 ? Cell::vectors : count;
+
+  struct Source {
+    int panel, column;
+  };
+  // Of column i, where `first` is the first of the part.
+  static constexpr Source source(int i, int first) {
+    constexpr Source lent[] = {{0, 0}, {0, 1}, {0, 2}, {1, 2}, {1, 0}, {1, 1}};
+    return lends ? lent[i] : Source{0, (in_tiles<P> ? 0 : first) + i};
+  }
+  static int64_t count_of(int64_t panels_in_all) { return ceil_div(panels_in_all, panels); }
+};
+
 template <typename P, typename Cell>
 struct Packer {
   using T = Number<P>;
@@ -88,25 +108,21 @@ struct Packer {
       }
   }
 
-  // Where the rows of a panel of the transposed weight begin among the columns of a panel, and how many they are:
-  // for tile registers rows of zeros stand for the columns of the other part, so that steps are whole.
-  static constexpr int first_row(const Part& part) { return in_tiles<P> ? 0 : part.first; }
-  static constexpr int64_t rows_of(const Part& part) {
-    return (in_tiles<P> && part.count ? Cell::vectors : part.count) * N;
-  }
-
-  // [panel][k = (column, unit)][v][N] of one chunk of the columns of weight G·H×C.
+  // [piece][k = (column, unit)][v][N] of one chunk of the columns of weight G·H×C. For tile registers rows of zeros
+  // stand for the columns of the other part, so that steps are whole.
+  template <int count>
   static void gate_rows_chunk(const Part& part, F* out, const T* weight, const Chunks& chunks,
                               int64_t chunk, int64_t hidden) {
-    const int64_t panels = ceil_div(hidden, Cell::units * N);
-    const int first = first_row(part), count = rows_of(part) / N;
-    const PanelLayout<P> layout{rows_of(part) / group<P>, chunks.vectors_in(chunk)};
-    for (int64_t panel = 0; panel < panels; ++panel, out += layout.size())
-      for (int column = 0; column < count; ++column) {
-        const int i = first + column - part.first;
-        const int64_t unit = first_unit<Cell, N>(panel, i);
+    using OnePiece = Piece<P, Cell, count>;
+    const PanelLayout<P> layout{OnePiece::columns * N / group<P>, chunks.vectors_in(chunk)};
+    const int64_t pieces = OnePiece::count_of(ceil_div(hidden, Cell::units * N));
+    for (int64_t piece = 0; piece < pieces; ++piece, out += layout.size())
+      for (int column = 0; column < OnePiece::columns; ++column) {
+        const auto source = OnePiece::source(column, part.first);
+        const int i = source.column - part.first;
+        const int64_t unit = first_unit<Cell, N>(piece * OnePiece::panels + source.panel, i);
         const auto row = [&](int64_t u) {
-          const bool is_there = part.has(first + column) && u < hidden;
+          const bool is_there = part.has(source.column) && u < hidden;
           return is_there ? weight + (part.gate[i] * hidden + u) * chunks.columns : nullptr;
         };
         for (int u = 0; u < N; u += group<P>)

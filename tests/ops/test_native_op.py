@@ -342,3 +342,17 @@ def test_gradients_that_fade_end_in_zero(kind):
         faded[backend] = bool(((grad != 0) & (grad.abs() < tiny)).any())
     assert faded == {"native": False, "reference": True}
     assert torch.tensor(tiny) / 4 > 0  # the caller's arithmetic is as it was
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "MinLSTM"])
+def test_gradients_of_a_block_that_outgrow_the_cache(kind):
+    given = torch.randn(13, 32, 40, generator=torch.Generator().manual_seed(0))
+    layer = getattr(gatewise.nn, kind)(40, 256, generator=torch.Generator().manual_seed(1))
+    grads = []
+    for dtype in (torch.float32, torch.float64):
+        x = given.to(dtype).requires_grad_()
+        with gatewise.use_backend("native" if dtype is torch.float32 else "reference"):
+            y, _ = layer.to(dtype)(x)
+        grads.append(torch.autograd.grad(y.square().sum(), [x, *layer.parameters()]))
+    for found, expected in zip(*grads, strict=True):
+        assert_close({"grad": found.double()}, {"grad": expected}, tolerance=1e-5)

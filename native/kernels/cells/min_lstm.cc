@@ -26,7 +26,7 @@ struct MinLstmCell {
     const V larger = z[0] < z[1] ? z[1] : z[0], t = larger < T(0) ? larger : V{};
     const V both = exp<T>(t), of_f = exp<T>(t - z[0]), of_i = exp<T>(t - z[1]);
     const V scale = T(1) / ((both + of_f) + (both + of_i));
-    z[3] = both / (both + exp<T>(t - larger));
+    z[3] = both / (both + (z[0] < z[1] ? of_i : of_f));
     z[0] = (both + of_i) * scale;
     z[1] = (both + of_f) * scale;
     z[2] = candidate_.value(z[2]);
