@@ -163,6 +163,16 @@ ROWS = {
         penn,
         perplexity,
     ),
+    "zaremba_mixed": Row(
+        "The same with products in bfloat16",
+        "ptb",
+        "test perplexity",
+        115.0,
+        "114.5 (Zaremba et al. 2014)",
+        {**ZAREMBA, "precision": "bf16-mixed"},
+        penn,
+        perplexity,
+    ),
     "penn": Row(
         "Penn Treebank, at most 5 million parameters and 45 minutes",
         "ptb",
