@@ -164,7 +164,7 @@ class Backward : BackwardStep<P, CellOf> {
         move(units, arrays.carry_c(j) + m * panels_.padded, arrays.carry_c(-1) + m * panels_.padded);
       if (Arrays::carries_h) move(h_units, arrays.carry_h(j), arrays.carry_h(-1));
       for (int64_t p = share.panels.first; grad_.grad_restart_h && p < share.panels.last; ++p)
-        for (int64_t i = 0; i < arrays.width; i += N)
+        for (int64_t i = 0; i < arrays.own_width(); i += N)
           add_to(arrays.cuts(cell_.recurs ? j : 0, p) + i,
                  load_factors<P>(arrays.dz(p, row + j) + i / group<P>, arrays.apart()));
     }

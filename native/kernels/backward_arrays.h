@@ -199,6 +199,8 @@ class GradientArrays {
   F* dz(int64_t panel, int64_t row) const {
     return dz_.get() + panel * panel_size() + row * row_size();
   }
+  // What a row of a panel holds of its own: another thread may be writing what it has lent.
+  int64_t own_width() const { return Lending::lends ? Cell::input.count * N : width; }
   // Column i of a row.
   F* column(int64_t panel, int64_t row, int i) const { return dz(panel, row) + i * N / group<P>; }
   // The sum of the rows behind all cuts, or behind those of row `row`.
@@ -307,7 +309,7 @@ class GradientArrays {
       for (int64_t m = 0; m < 2 * layout.depth; m += 2) {
         const auto row = [&](int64_t i) { return dz(p, i < count ? i : zero_row()); };
         const F *one = row(m), *other = row(m + 1);
-        for (int64_t i = 0; i < width; i += N)
+        for (int64_t i = 0; i < own_width(); i += N)
           for (int part = 0; part < parts<P>; ++part) {
             const int64_t from = part * apart() + i / 2;
             store(out + layout.at(m / 2, i / N) + part * layout.apart, join_factors<P>(one + from, other + from));
@@ -320,11 +322,12 @@ class GradientArrays {
   // Sums of a few rows first: adding one row after the other to a long sum would lose bits.
   void add_bias(int64_t p, int64_t count) const {
     constexpr int64_t few = 32;
+    constexpr int columns = Lending::lends ? Cell::input.count : Cell::vectors;
     for (int64_t first = 0; first < count; first += few) {
       Vec<T> sum[Cell::vectors] = {};
       for (int64_t m = first; m < std::min(first + few, count); ++m)
-        for (int v = 0; v < Cell::vectors; ++v) sum[v] += load_factors<P>(dz(p, m) + v * N / group<P>, apart());
-      for (int v = 0; v < Cell::vectors; ++v) add_to(bias(p) + v * N, sum[v]);
+        for (int v = 0; v < columns; ++v) sum[v] += load_factors<P>(column(p, m, v), apart());
+      for (int v = 0; v < columns; ++v) add_to(bias(p) + v * N, sum[v]);
     }
   }
 
