@@ -171,13 +171,17 @@ class Backward : BackwardStep<P, CellOf> {
   }
 
   // Where the weights leave room in the second-level cache, as many rows at a time go through all of them as have
-  // their dz there meanwhile.
+  // their dz there meanwhile, and threads that share the units share the rows here: half of dz comes from another
+  // core either way.
   void input_gradient(const Share& share, Arrays& arrays, Pointers& at, int64_t count) {
     const int64_t row_bytes = panels_.count * arrays.row_size() * int64_t(sizeof(Factor<P>));
-    const int parts = weights_.ih_bytes() > cached_weights ? 1 : int(ceil_div(count * row_bytes, cached_bytes));
+    const bool cached = weights_.ih_bytes() <= cached_weights, shares_rows = cached && share.by_units();
+    const Range mine = shares_rows ? even_range(count, share.thread, share.team) : Range{0, count};
+    const Range chunks = shares_rows ? Range{0, weights_.x.count} : share.input_chunks;
+    const int parts = cached ? int(ceil_div(mine.size() * row_bytes, cached_bytes)) : 1;
     for (int i = 0; i < parts; ++i) {
-      const Range rows = even_range(count, i, parts);
-      for (int64_t c = share.input_chunks.first; c < share.input_chunks.last; ++c)
+      const Range part = even_range(mine.size(), i, parts), rows{mine.first + part.first, mine.first + part.last};
+      for (int64_t c = chunks.first; c < chunks.last; ++c)
         multiply_dz_to<P, Cell, input.count>(
             arrays, arrays.input_first, at.partial.get(), layer_.hidden, at.each.data() + rows.first, rows.size(),
             weights_.ih_panel(c), weights_.x.vectors_in(c), at.dx.data() + rows.first,

@@ -151,7 +151,7 @@ class GradientArrays {
   using InputSum = WeightGradient<P, Cell::input.count>;
   using StateSum = WeightGradient<P, std::max(1, Cell::state.count)>;
   using AgainSum = WeightGradient<P, std::max(1, again_of<Cell>.count)>;
-  using Lending = Piece<P, Cell, Cell::input.count>;
+  using Lending = JoinedPanels<P, Cell, Cell::input.count>;
   using ProjectionSum = WeightGradient<T, tile_vectors>;
 
  public:

@@ -30,8 +30,8 @@ struct FromZero {
 
 // Calls sink(tile, first row) with start + dz[rows]·weights for all tiles of `count` rows, where
 // start(tile, first row, r, v) sets one vector; of dz `columns` columns take part, which begin at
-// element `first` of a row (in tile registers all, and the others meet zeros); none take part in what lies
-// behind a step of a minimal cell.
+// element `first` of a row (in tile registers all: the others meet weights of zero, or are lent to a neighbour and meet
+// its own); none take part in what lies behind a step of a minimal cell.
 // The sum runs over so few panels at a time that their weights stay in the second-level cache while
 // all the rows pass; `partials` holds the tiles in between.
 template <typename P, typename Cell, int columns, typename Start, typename Sink>
@@ -48,11 +48,11 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
       sink(tile, row);
     });
   } else {
-    constexpr int64_t cached_bytes = 192 << 10;
-    using OnePiece = Piece<P, Cell, columns>;
-    const PanelLayout<P> layout{OnePiece::columns * N / group<P>, vectors};
-    const int64_t piece_size = layout.size(), pieces_in_all = OnePiece::count_of(arrays.panels.count);
-    const int64_t sums = ceil_div(pieces_in_all * piece_size * int64_t(sizeof(T)), cached_bytes);
+    constexpr int64_t cached_weights = 192 << 10;
+    using Joined = JoinedPanels<P, Cell, columns>;
+    const PanelLayout<P> layout{Joined::columns * N / group<P>, vectors};
+    const int64_t piece_size = layout.size(), pieces_in_all = Joined::count_of(arrays.panels.count);
+    const int64_t sums = ceil_div(pieces_in_all * piece_size * int64_t(sizeof(T)), cached_weights);
     for (int sum = 0; sum < sums; ++sum) {
       const Range pieces = even_range(pieces_in_all, sum, int(sums));
       for_tiles<Factor<P>>(vectors, count, [&](auto R, auto NV, int64_t row) {
@@ -61,7 +61,7 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
         const bool last = sum + 1 == sums;
         RowPointers<P, decltype(R)> a(R, arrays.apart());
         for (int r = 0; r < R.rows; ++r)
-          a.row[r] = arrays.dz(pieces.first * OnePiece::panels, rows[row + r]) + (in_tiles<P> ? 0 : first / group<P>);
+          a.row[r] = arrays.dz(pieces.first * Joined::panels, rows[row + r]) + (in_tiles<P> ? 0 : first / group<P>);
         const Factor<P>* b = weights + pieces.first * piece_size;
         const auto begin = [&] {
           for (int r = 0; r < R.rows; ++r)
@@ -75,7 +75,7 @@ void multiply_dz(const GradientArrays<P, Cell>& arrays, int64_t first, Number<P>
           LeftRows panels(a.row, a.rows, a.apart, arrays.panel_size());
           const auto left = [&](int64_t piece, int64_t k, int part) {
             constexpr int64_t depth = Cell::vectors * N / group<P>;  // of a panel
-            return panels(piece * OnePiece::panels + k / depth, k % depth, part);
+            return panels(piece * Joined::panels + k / depth, k % depth, part);
           };
           const T* const before = sum > 0 ? partial : from_zero ? nullptr : sums_here;
           multiply_amx<NV, parts<P>>(last ? sums_here : partial, NV * N, {before, NV * N, N}, R.rows, pieces.size(),

@@ -198,11 +198,12 @@ class BackwardStep {
         }
         const Vec<T> h = pointwise_.backward(z, now, before, tile.v[r][v], carry);
         for (int m = 0; carries && m < states; ++m) store(at_carry + m * panels_.padded + unit, carry[m]);
-        using Lending = Piece<P, Cell, input.count>;
+        if (in_tiles<P> && rest < N)
+          for (int i = 0; i < columns; ++i) z[i] = keep_part<T>(z[i], rest);
+        using Lending = JoinedPanels<P, Cell, input.count>;
         const bool lent = Lending::lends && p % 2 == 0 && p + 1 < panels_.count;
         for (int i = 0; i < (lent ? 3 : columns); ++i)
-          store_factors<P>(arrays.column(p, row + j + r, int(first) + i),
-                           in_tiles<P> && rest < N ? keep_part<T>(z[i], rest) : z[i], arrays.apart());
+          store_factors<P>(arrays.column(p, row + j + r, int(first) + i), z[i], arrays.apart());
         if (Lending::lends && p % 2 == 1)
           store_factors<P>(arrays.column(p - 1, row + j + r, 3), z[2], arrays.apart());
         if (layer_.weight_hr) store(arrays.h(p, row + j + r), h);

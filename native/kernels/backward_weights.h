@@ -55,8 +55,8 @@ class BackwardWeights {
   // Operands along the sums of the product with a part of so many columns, as they lie in memory.
   template <int count>
   int64_t depth() const {
-    using OnePiece = Piece<P, Cell, count>;
-    return OnePiece::count_of(panels_) * PanelLayout<P>{OnePiece::columns * N / group<P>, 1}.size() / N;
+    using Joined = JoinedPanels<P, Cell, count>;
+    return Joined::count_of(panels_) * PanelLayout<P>{Joined::columns * N / group<P>, 1}.size() / N;
   }
 
   const Layer& layer_;

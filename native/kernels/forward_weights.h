@@ -89,7 +89,7 @@ class ForwardWeights {
 
   // Larger weights than the second-level cache holds go past it, which would first fetch what they
   // overwrite; but only in whole lines.
-  static constexpr int64_t cached_bytes = 1 << 20;
+  static constexpr int64_t cached_bytes = (in_tiles<P> ? 2 : 1) << 20;
 
   const Layer& layer_;
   const int64_t panels_;

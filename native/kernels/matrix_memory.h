@@ -131,7 +131,7 @@ class HeadMemory {
   void write(void* to, Matrix<T> from, const Piece& piece, int64_t b, int64_t head, int64_t step,
              int64_t row, T factor = 1) const {
     T* out = static_cast<T*>(to) + piece.first * step + b * row + head * width;
-    const bool whole = ((std::uintptr_t(out) | step * sizeof(T)) % sizeof(Vec<T>) | width % N) == 0;
+    const bool whole = (std::uintptr_t(out) | step * sizeof(T) | width * sizeof(T)) % line_bytes == 0;
     const bool streams = whole && call_.steps * step * int64_t(sizeof(T)) >= streamed_bytes;
     for (int64_t t = 0; t < piece.last - piece.first; ++t, out += step)
       for (int64_t c = 0; c < features; c += N) {
@@ -186,6 +186,7 @@ class HeadMemory {
 
  private:
   static constexpr int64_t streamed_bytes = 4 << 20;
+  static constexpr int64_t line_bytes = 64;  // of a cache: a part of one that goes past it costs as much as all
 
   T floor(int64_t t) const { return std::max(least()[t], std::numeric_limits<T>::min()); }
 

@@ -2,7 +2,7 @@
 //
 // What a panel is stands in cell.h; units beyond H are zero. Weights with gates along their rows
 // (G·H×K) become [panel][k][column][N], for the columns of the part that they add to. The transposed
-// products read [chunk][panel][k][v][N]: column chunks of up to four vectors, with the gate axis as k in the
+// products read [chunk][joined panels][k][v][N]: column chunks of up to four vectors, with the gate axis as k in the
 // order (column, unit). With operands of two numbers, k counts pairs of them; how k and vectors lie is
 // PanelLayout's to say.
 #pragma once
@@ -48,10 +48,10 @@ struct Chunks {
 };
 
 // How the columns of panels of gradients follow each other in a product with transposed weights. Tile registers
-// take two columns in a step: of a cell with three, two panels are a piece of three steps, in which an even panel has
+// take two columns in a step: of a cell with three, two panels are joined to three steps, in which an even panel has
 // lent the place of its fourth column to the third of the next.
 template <typename P, typename Cell, int count>
-struct Piece {
+struct JoinedPanels {
   static constexpr bool lends = in_tiles<P> && !feeds_back<Cell> && Cell::vectors == 4 && count == 3;
   static constexpr int panels = lends ? 2 : 1;
   static constexpr int columns = lends ? 6 : in_tiles<P> && count > 0 ? Cell::vectors : count;
@@ -108,19 +108,19 @@ struct Packer {
       }
   }
 
-  // [piece][k = (column, unit)][v][N] of one chunk of the columns of weight G·H×C. For tile registers rows of zeros
+  // [joined panels][k = (column, unit)][v][N] of one chunk of the columns of weight G·H×C. For tile registers rows of zeros
   // stand for the columns of the other part, so that steps are whole.
   template <int count>
   static void gate_rows_chunk(const Part& part, F* out, const T* weight, const Chunks& chunks,
                               int64_t chunk, int64_t hidden) {
-    using OnePiece = Piece<P, Cell, count>;
-    const PanelLayout<P> layout{OnePiece::columns * N / group<P>, chunks.vectors_in(chunk)};
-    const int64_t pieces = OnePiece::count_of(ceil_div(hidden, Cell::units * N));
-    for (int64_t piece = 0; piece < pieces; ++piece, out += layout.size())
-      for (int column = 0; column < OnePiece::columns; ++column) {
-        const auto source = OnePiece::source(column, part.first);
+    using Joined = JoinedPanels<P, Cell, count>;
+    const PanelLayout<P> layout{Joined::columns * N / group<P>, chunks.vectors_in(chunk)};
+    const int64_t count_of_joined = Joined::count_of(ceil_div(hidden, Cell::units * N));
+    for (int64_t j = 0; j < count_of_joined; ++j, out += layout.size())
+      for (int column = 0; column < Joined::columns; ++column) {
+        const auto source = Joined::source(column, part.first);
         const int i = source.column - part.first;
-        const int64_t unit = first_unit<Cell, N>(piece * OnePiece::panels + source.panel, i);
+        const int64_t unit = first_unit<Cell, N>(j * Joined::panels + source.panel, i);
         const auto row = [&](int64_t u) {
           const bool is_there = part.has(source.column) && u < hidden;
           return is_there ? weight + (part.gate[i] * hidden + u) * chunks.columns : nullptr;

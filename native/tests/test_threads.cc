@@ -129,7 +129,8 @@ int main(int argc, char** argv) {
     for (const Kernels* kernels : all_kernels(dtype))
       for (const Cell cell : cells_of(dtype)) {
         const bool in_parts = dtype == Dtype::float32_bf16x6;
-        if (cell == Cell::rnn_relu || (cell > Cell::rnn_relu && cell != Cell::gru_before)) continue;
+        const bool minimal = !traits(cell).feeds_back;
+        if (cell == Cell::rnn_relu || (cell > Cell::rnn_relu && cell != Cell::gru_before && !minimal)) continue;
         const int64_t lanes = kernels->lanes(Dtype::float32);
         std::vector<Case> cases = plain_cases(cell, lanes);
         if (!in_parts)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gatewise import _native
-from gatewise.nn import LSTM
+from gatewise.nn import LSTM, MinLSTM
 from gatewise.ops import dispatch, kernels
 from gatewise.ops.reference import CellOptions
 from support.backends import BACKENDS, layer_of
@@ -138,6 +138,16 @@ def test_what_saturates_has_gradients():
     grad_x, w_ih, *others = torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])
     assert all(grad.isfinite().all() for grad in (grad_x, *others))
     assert w_ih.isfinite().all(0).nonzero().flatten().tolist() == [k for k in range(33) if k != 7]
+
+
+def test_what_is_infinite_does_not_reach_the_steps_before():
+    layer, x = MinLSTM(33, 50, precision="bf16"), torch.randn(6, 20, 33)
+    with torch.no_grad():
+        layer.weight_ih_l0[:100, 7] = 1  # gates saturate: what is carried back past them is zero
+    x[2, 4, 7] = torch.inf
+    y, _ = layer(x.requires_grad_())
+    (grad,) = torch.autograd.grad(y[:2].sum(), x)
+    assert grad[:2].isfinite().all()
 
 
 def test_pieces_and_traces():

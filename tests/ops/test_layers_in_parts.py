@@ -34,7 +34,7 @@ def in_parts(monkeypatch):
     """Multiply float32 in tile registers, however small the layer."""
     if kernels.IN_PARTS not in kernels.KERNELS:
         pytest.skip("needs a processor with AMX, and GATEWISE_ISA unset or amx")
-    monkeypatch.setattr(kernels, "LARGE", LargeLayer(1, 1, 1))
+    monkeypatch.setattr(kernels, "LARGE", LargeLayer(1, 1, 1, 1))
 
 
 @pytest.mark.usefixtures("in_parts")
@@ -57,7 +57,7 @@ def test_results_are_those_of_parts_in_training_inference_and_frozen(kind, monke
     assert_equal(
         {"inferred": inferred, "frozen": frozen}, dict.fromkeys(["inferred", "frozen"], trained)
     )
-    monkeypatch.setattr(kernels, "LARGE", LargeLayer(10**9, 1, 1))
+    monkeypatch.setattr(kernels, "LARGE", LargeLayer(10**9, 10**9, 1, 1))
     by_multiply_adds = layer(x)[0].detach()
     torch.testing.assert_close(by_multiply_adds, trained, rtol=1e-5, atol=1e-5)
     assert not by_multiply_adds.equal(trained)
@@ -125,27 +125,34 @@ def test_large_layers_are_in_parts_and_say_so(cell, dtype, options, hidden, want
     explained = dispatch.explain(
         [torch.zeros(gates * hidden, 3, dtype=dtype)], cell, options=options
     )
-    assert ("amx from 32 rows a step on average on" in explained.reason) == want
+    rows = "32 rows a step on average"
+    if not CELLS[cell].feeds_back:
+        rows = f"{rows}, or 384 in all,"
+    assert (f"amx from {rows} on" in explained.reason) == want
 
 
 @pytest.mark.parametrize(
-    ("rows", "lengths", "want"),
+    ("kind", "steps", "rows", "lengths", "want"),
     [
-        (31, None, False),
-        (32, None, True),
-        (32, [2] * 31 + [1], False),
-        (33, [2] * 31 + [1] * 2, True),
+        ("LSTM", 2, 31, None, False),
+        ("LSTM", 2, 32, None, True),
+        ("LSTM", 2, 32, [2] * 31 + [1], False),
+        ("LSTM", 2, 33, [2] * 31 + [1] * 2, True),
+        ("LSTM", 48, 8, None, False),
+        ("MinGRU", 48, 8, None, True),
+        ("MinGRU", 384, 1, [383], False),
+        ("MinLSTM", 2, 32, None, True),
     ],
 )
-def test_steps_of_enough_rows_are_in_parts(rows, lengths, want, monkeypatch):
-    layer, x = gw.nn.LSTM(8, 128), torch.randn(2, rows, 8, requires_grad=True)
+def test_steps_of_enough_rows_are_in_parts(kind, steps, rows, lengths, want, monkeypatch):
+    layer, x = getattr(gw.nn, kind)(8, 128), torch.randn(steps, rows, 8, requires_grad=True)
 
     def run():
         y, _ = layer(x, lengths=lengths)
         return [y, *torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])]
 
     chosen = run()
-    monkeypatch.setattr(kernels, "LARGE", LargeLayer(10**9, 1, 1))
+    monkeypatch.setattr(kernels, "LARGE", LargeLayer(10**9, 10**9, 1, 1))
     by_multiply_adds = run()
     in_parts = want and kernels.IN_PARTS in kernels.KERNELS
     differ = [not one.equal(other) for one, other in zip(chosen, by_multiply_adds, strict=True)]

@@ -344,9 +344,11 @@ def test_gradients_that_fade_end_in_zero(kind):
     assert torch.tensor(tiny) / 4 > 0  # the caller's arithmetic is as it was
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "MinLSTM"])
-def test_gradients_of_a_block_that_outgrow_the_cache(kind):
-    given = torch.randn(13, 32, 40, generator=torch.Generator().manual_seed(0))
+def test_gradients_of_a_block_that_outgrow_the_cache(kind, threads, set_threads):
+    set_threads(threads)
+    given = torch.randn(4, 192, 40, generator=torch.Generator().manual_seed(0))
     layer = getattr(gatewise.nn, kind)(40, 256, generator=torch.Generator().manual_seed(1))
     grads = []
     for dtype in (torch.float32, torch.float64):

@@ -6,7 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import forward_ad
 
+import gatewise
 from gatewise.ops.projection import project_in_two
 
 FIRST = 5
@@ -76,13 +78,57 @@ def test_second_derivatives(bias):
     assert torch.autograd.gradgradcheck(ours, given)
 
 
+def test_gradients_of_two_calls_that_live_at_once():
+    kinds = []
+    for project in (ours, torch_s):
+        calls = [
+            [part.requires_grad_() for part in operands(bias=True, T=20_000)] for _ in range(2)
+        ]
+        calls[1][0].data.mul_(2)
+        losses = [sum(part.square().sum() for part in project(*call)) for call in calls]
+        kinds.append([torch.autograd.grad(losses[i], calls[i]) for i in (1, 0)])
+    for found, expected in zip(*kinds, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_second_derivatives_inside_autocast():
+    found = []
+    for project in (ours, torch_s):
+        given = [part.requires_grad_() for part in operands(bias=True, dtype=torch.float32)]
+        loss = sum(part.square().sum() for part in project(*given))
+        with torch.autocast("cpu", torch.bfloat16, enabled=project is ours):
+            (grad,) = torch.autograd.grad(loss, given[:1], create_graph=True)
+        found.append(torch.autograd.grad(grad.square().sum(), given[:2]))
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_what_is_torch_s_own_where_the_reference_is_asked_for(backend):
+    x, *others = operands(bias=True)
+    with gatewise.use_backend(backend):
+        head, _ = ours(x.requires_grad_(), *others)
+        assert ("_Function" in type(head.grad_fn).__name__) == (backend == "auto")
+        if backend == "reference":  # plain torch takes gradients in batches, too
+            jacobian = torch.autograd.functional.jacobian
+            found = jacobian(lambda x: ours(x, *others)[0], x, vectorize=True)
+            expected = jacobian(lambda x: torch_s(x, *others)[0], x)
+            torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")
 def test_function_transforms_compilation_and_other_dtypes():
     given = operands(bias=True)
     expected = torch_s(*given)
     x, *others = given
     mapped = torch.func.vmap(lambda row: ours(row, *others), 1, 1)(x)
-    compiled = torch.compile(ours, backend="aot_eager")(*given)
+    compiled = torch.compile(ours, backend="aot_eager", fullgraph=True)(*given)
     half = ours(*(part.bfloat16() for part in given))
     for results, tolerance in ((mapped, 1e-12), (compiled, 1e-12), (half, 0.1)):
         for one, other in zip(results, expected, strict=True):
             torch.testing.assert_close(one.double(), other, rtol=tolerance, atol=tolerance)
+    slope = torch.func.grad(lambda x: ours(x, *others)[0].sum())(x)
+    torch.testing.assert_close(slope, others[0][:FIRST].sum(0).expand_as(x))
+    with forward_ad.dual_level():
+        head, _ = ours(forward_ad.make_dual(x, x), *others)
+        moved = forward_ad.unpack_dual(head).tangent
+    torch.testing.assert_close(moved, F.linear(x, others[0])[..., :FIRST])

@@ -231,7 +231,10 @@ def explain(
         )
     hidden = weights[0].shape[0] // CELLS[cell].gates
     if kernels.in_parts(cell, weights[0].dtype, options, hidden):
-        products = products_in_parts(f"{kernels.LARGE.rows} rows a step on average")
+        least = f"{kernels.LARGE.rows} rows a step on average"
+        if not CELLS[cell].feeds_back:
+            least = f"{least}, or {kernels.LARGE.rows_in_all} in all,"
+        products = products_in_parts(least)
     chosen = "asked for by GATEWISE_ISA" if os.environ.get("GATEWISE_ISA") else "the best here"
     others = "take the reference" if name == "auto" else f"raise, since {by} asks for native"
     return KernelChoice(

@@ -80,26 +80,35 @@ class LargeLayer(NamedTuple):
 
     Args:
         rows: In a step, on average over its steps.
+        rows_in_all: In all steps, of a cell whose products do not wait for h and so take many steps
+            at once; fewer do if there are ``rows`` of them in a step.
         units: H.
         columns: H times gates.
     """
 
     rows: int
+    rows_in_all: int
     units: int
     columns: int
 
 
-LARGE = LargeLayer(rows=32, units=128, columns=256)
+LARGE = LargeLayer(rows=32, rows_in_all=384, units=128, columns=256)
 """From which on float32 is multiplied in tile registers, where there are any: packing and registers
 that are not full cost more below (measured)."""
 
 
 def in_parts(cell: str, dtype: torch.dtype, options: CellOptions, hidden: int) -> bool:
-    """Say whether a layer multiplies float32 in tile registers, in steps of enough rows."""
+    """Say whether a layer multiplies float32 in tile registers if it has `enough_rows`."""
     if IN_PARTS not in KERNELS or cell not in AMX_CELLS or options.bf16 or not options.plain:
         return False
     large = hidden >= LARGE.units and hidden * reference.CELLS[cell].gates >= LARGE.columns
     return large and dtype in (torch.float32, torch.bfloat16)  # which kernels take in float32
+
+
+def enough_rows(cell: str, rows_in_all: int, steps: int) -> bool:
+    """Say whether so many rows in all steps are enough for products in tile registers."""
+    in_a_step = rows_in_all >= LARGE.rows * steps
+    return in_a_step or (not reference.CELLS[cell].feeds_back and rows_in_all >= LARGE.rows_in_all)
 
 
 def precision_of(dtype: torch.dtype, options: CellOptions) -> _native.Dtype:

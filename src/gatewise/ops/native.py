@@ -257,7 +257,7 @@ class _Call:
         self.dtype = precision_of(operands.x.dtype, operands.options)
         if kernels.in_parts(cell, x.dtype, options, sizes.H):
             rows_in_all = sizes.T * sizes.B if lengths is None else int(lengths.sum())
-            if rows_in_all >= kernels.LARGE.rows * sizes.T:
+            if kernels.enough_rows(cell, rows_in_all, sizes.T):
                 self.dtype = kernels.IN_PARTS
         self.kernels = KERNELS[self.dtype]
         split = operands.split(operands.weights)

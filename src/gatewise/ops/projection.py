@@ -14,6 +14,8 @@ from torch import Tensor
 
 from gatewise.ops import kernels, native
 from gatewise.ops._surroundings import is_recorded, is_transformed, learns
+from gatewise.ops.backends import asked
+from gatewise.ops.reference.sequence import without_autocast
 
 Projected = tuple[Tensor, Tensor]
 
@@ -33,6 +35,7 @@ def project_in_two(x: Tensor, weight: Tensor, bias: Tensor | None, first: int) -
     plain = (
         any(tensor.device.type != "cpu" or tensor.dtype != x.dtype for tensor in tensors)
         or x.dtype not in kernels.DTYPES
+        or asked("auto").backend == "reference"
         or is_recorded()
         or is_transformed(tensors)
     )
@@ -73,6 +76,11 @@ class _Function(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        with without_autocast(grads[0]):
+            return _Function._gradients(ctx, *grads)
+
+    @staticmethod
+    def _gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         wants_x, wants_weight, wants_bias, _ = ctx.needs_input_grad
         head, tail = (grad.flatten(0, -2) for grad in grads)
